@@ -1,0 +1,62 @@
+#include "base/file.h"
+
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cstdlib>
+#include <string>
+
+#include "gtest/gtest.h"
+
+namespace inhouse::base {
+namespace {
+
+class FileTest : public testing::Test {
+ protected:
+  void SetUp() override {
+    std::string pattern = testing::TempDir() + "inhouse-file-XXXXXX";
+    ASSERT_NE(mkdtemp(pattern.data()), nullptr);
+    dir_ = pattern;
+  }
+  std::string dir_;
+};
+
+TEST_F(FileTest, ReplacesAndReadsBack) {
+  const std::string path = dir_ + "/a.txt";
+  ASSERT_TRUE(ReplaceFile(path, "one").ok());
+  ASSERT_TRUE(ReplaceFile(path, std::string(100000, 'x')).ok());
+  const auto content = ReadFile(path);
+  ASSERT_TRUE(content.ok()) << content.status();
+  EXPECT_EQ(content->size(), 100000U);
+}
+
+TEST_F(FileTest, LeavesNothingBehindWhenItCannotReplace) {
+  ASSERT_EQ(mkdir((dir_ + "/sub").c_str(), 0755), 0);
+  EXPECT_FALSE(ReplaceFile(dir_ + "/sub", "x").ok());  // a directory is in the way
+  EXPECT_EQ(system(("test \"$(ls " + dir_ + ")\" = sub").c_str()), 0);
+}
+
+TEST_F(FileTest, RefusesTooLargeMissingAndSpecialFiles) {
+  const std::string path = dir_ + "/big";
+  ASSERT_TRUE(ReplaceFile(path, "12345").ok());
+  EXPECT_EQ(ReadFile(path, 4).status().code(), absl::StatusCode::kResourceExhausted);
+  EXPECT_EQ(ReadFile(dir_ + "/none").status().code(), absl::StatusCode::kNotFound);
+  EXPECT_EQ(ReadFile(dir_).status().code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_FALSE(MappedFile::Open("/dev/null").ok());
+}
+
+TEST_F(FileTest, MapsContentAndEmptyFiles) {
+  const std::string path = dir_ + "/m";
+  ASSERT_TRUE(ReplaceFile(path, "mapped").ok());
+  const auto map = MappedFile::Open(path);
+  ASSERT_TRUE(map.ok());
+  EXPECT_EQ((*map)->bytes().size(), 6U);
+  EXPECT_EQ((*map)->bytes()[0], std::byte{'m'});
+  ASSERT_TRUE(ReplaceFile(path, "").ok());
+  const auto empty = MappedFile::Open(path);
+  ASSERT_TRUE(empty.ok());
+  EXPECT_TRUE((*empty)->bytes().empty());
+}
+
+}  // namespace
+}  // namespace inhouse::base

@@ -1,0 +1,169 @@
+#include "base/thread_team.h"
+
+#include <linux/futex.h>
+#include <pthread.h>
+#include <sched.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <climits>
+#include <cmath>
+#include <fstream>
+#include <set>
+#include <string>
+
+namespace inhouse::base {
+namespace {
+
+void Pause() {
+#if defined(__x86_64__)
+  __builtin_ia32_pause();
+#elif defined(__aarch64__)
+  asm volatile("yield");
+#endif
+}
+
+// Siblings of one core share a "thread_siblings_list"; one CPU per distinct list is a physical
+// core.
+int PhysicalCores(const std::vector<int>& cpus) {
+  std::set<std::string> cores;
+  for (const int cpu : cpus) {
+    std::ifstream file("/sys/devices/system/cpu/cpu" + std::to_string(cpu) +
+                       "/topology/thread_siblings_list");
+    std::string siblings;
+    if (!std::getline(file, siblings)) siblings = std::to_string(cpu);
+    cores.insert(siblings);
+  }
+  return static_cast<int>(cores.size());
+}
+
+// CPUs that the cgroup's quota allows, rounded up; 0 if there is no quota.
+int CgroupCpus() {
+  std::ifstream v2("/sys/fs/cgroup/cpu.max");
+  std::string quota;
+  double period = 0;
+  if (v2 >> quota >> period && quota != "max" && period > 0) {
+    return static_cast<int>(std::ceil(std::strtod(quota.c_str(), nullptr) / period));
+  }
+  std::ifstream v1_quota("/sys/fs/cgroup/cpu/cpu.cfs_quota_us");
+  std::ifstream v1_period("/sys/fs/cgroup/cpu/cpu.cfs_period_us");
+  double q = 0;
+  if (v1_quota >> q && v1_period >> period && q > 0 && period > 0) {
+    return static_cast<int>(std::ceil(q / period));
+  }
+  return 0;
+}
+
+}  // namespace
+
+std::vector<int> AllowedCpus() {
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  std::vector<int> cpus;
+  if (sched_getaffinity(0, sizeof(set), &set) != 0) return {0};
+  for (int cpu = 0; cpu < CPU_SETSIZE; ++cpu) {
+    if (CPU_ISSET(static_cast<size_t>(cpu), &set)) cpus.push_back(cpu);
+  }
+  return cpus.empty() ? std::vector<int>{0} : cpus;
+}
+
+int DefaultThreadCount() {
+  int count = PhysicalCores(AllowedCpus());
+  if (const int quota = CgroupCpus(); quota > 0) count = std::min(count, quota);
+  return std::max(count, 1);
+}
+
+void TeamMember::Barrier() const {
+  if (count_ > 1) team_->Arrive();
+}
+
+std::pair<int64_t, int64_t> TeamMember::Share(int64_t n, int64_t grain) const {
+  const int64_t grains = (n + grain - 1) / grain;
+  const int64_t begin = grains * index_ / count_ * grain;
+  const int64_t end = grains * (index_ + 1) / count_ * grain;
+  return {std::min(begin, n), std::min(end, n)};
+}
+
+ThreadTeam::ThreadTeam(int count, bool pin) : count_(std::max(count, 1)) {
+  const std::vector<int> cpus = AllowedCpus();
+  const bool oversubscribed = count_ > static_cast<int>(cpus.size());
+  spins_ = oversubscribed ? 16 : 20000;
+  for (int i = 1; i < count_; ++i) {
+    const int cpu = pin && !oversubscribed ? cpus[static_cast<size_t>(i)] : -1;
+    threads_.emplace_back([this, i, cpu] { Worker(i, cpu); });
+  }
+}
+
+ThreadTeam::~ThreadTeam() {
+  stop_.store(true);
+  generation_.value.fetch_add(1);
+  WakeAll(generation_);
+  for (std::thread& thread : threads_) thread.join();
+}
+
+void ThreadTeam::Run(const std::function<void(const TeamMember&)>& work) {
+  if (count_ == 1) {
+    work(TeamMember(this, 0, 1));
+    return;
+  }
+  work_ = &work;
+  generation_.value.fetch_add(1);
+  WakeAll(generation_);
+  const TeamMember self(this, 0, count_);
+  work(self);
+  self.Barrier();
+  work_ = nullptr;
+}
+
+void ThreadTeam::Worker(int index, int cpu) {
+  if (cpu >= 0) {
+    cpu_set_t set;
+    CPU_ZERO(&set);
+    CPU_SET(static_cast<size_t>(cpu), &set);
+    pthread_setaffinity_np(pthread_self(), sizeof(set),
+                           &set);  // a hint: without it the team is only slower
+  }
+  const TeamMember self(this, index, count_);
+  uint32_t seen = 0;
+  while (true) {
+    WaitWhileEqual(generation_, seen);
+    if (stop_.load()) return;
+    ++seen;
+    (*work_)(self);
+    self.Barrier();
+  }
+}
+
+void ThreadTeam::Arrive() {
+  const uint32_t phase = phase_.value.load();
+  if (arrived_.value.fetch_add(1) + 1 == static_cast<uint32_t>(count_)) {
+    arrived_.value.store(0);
+    phase_.value.fetch_add(1);
+    WakeAll(phase_);
+    return;
+  }
+  WaitWhileEqual(phase_, phase);
+}
+
+void ThreadTeam::WaitWhileEqual(const Counter& counter, uint32_t old) {
+  for (uint32_t i = 0; i < spins_; ++i) {
+    if (counter.value.load(std::memory_order_acquire) != old) return;
+    Pause();
+  }
+  // The sleeper count and the value are both sequentially consistent: either the waker sees the
+  // sleeper, or the futex sees the new value and does not sleep.
+  sleepers_.fetch_add(1);
+  while (counter.value.load() == old) {
+    syscall(SYS_futex, &counter.value, FUTEX_WAIT_PRIVATE, old, nullptr, nullptr, 0);
+  }
+  sleepers_.fetch_sub(1);
+}
+
+void ThreadTeam::WakeAll(Counter& counter) {
+  if (sleepers_.load() > 0) {
+    syscall(SYS_futex, &counter.value, FUTEX_WAKE_PRIVATE, INT_MAX, nullptr, nullptr, 0);
+  }
+}
+
+}  // namespace inhouse::base

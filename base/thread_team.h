@@ -1,0 +1,89 @@
+// A fixed team of pinned threads that runs one function at a time on all of its members.
+//
+// The engine runs a whole forward pass as one Run(): every member calls the same ops with the same
+// arguments, takes its part of the work by its index, and meets the others at Barrier() where one
+// phase reads what another wrote. Waiting spins for a few microseconds (a futex wake-up costs tens
+// of microseconds, a decode step has hundreds of barriers) and then sleeps, so an idle team costs
+// nothing and an oversubscribed one makes progress.
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <thread>
+#include <utility>
+#include <vector>
+
+namespace inhouse::base {
+
+// The logical CPUs that this process may use (affinity mask), in order.
+std::vector<int> AllowedCpus();
+
+// How many threads to use by default: the allowed physical cores, bounded by the cgroup's CPU
+// quota; at least 1.
+int DefaultThreadCount();
+
+class ThreadTeam;
+
+// What a member knows while it runs. Passed by reference into every collective op; never stored.
+class TeamMember {
+ public:
+  int index() const { return index_; }
+  int count() const { return count_; }
+
+  // All members must call it; returns when all have. What was written before is visible after.
+  void Barrier() const;
+
+  // This member's part [begin, end) of [0, n), cut at multiples of `grain` and as even as possible.
+  std::pair<int64_t, int64_t> Share(int64_t n, int64_t grain = 1) const;
+
+ private:
+  friend class ThreadTeam;
+  TeamMember(ThreadTeam* team, int index, int count) : team_(team), index_(index), count_(count) {}
+  ThreadTeam* team_;
+  int index_;
+  int count_;
+};
+
+// Owns the threads. Run() may be called from one thread at a time; the caller is member 0.
+class ThreadTeam {
+ public:
+  // `count` members including the caller. With `pin`, member i >= 1 is bound to an allowed CPU of
+  // its own.
+  explicit ThreadTeam(int count, bool pin = true);
+  ~ThreadTeam();
+  ThreadTeam(const ThreadTeam&) = delete;
+  ThreadTeam& operator=(const ThreadTeam&) = delete;
+
+  int count() const { return count_; }
+
+  // Runs `work` on every member and returns when all are done. `work` must not throw.
+  void Run(const std::function<void(const TeamMember&)>& work);
+
+ private:
+  friend class TeamMember;
+
+  // A counter that threads can wait on; alone on its cache line.
+  struct alignas(64) Counter {
+    std::atomic<uint32_t> value{0};
+  };
+
+  void Worker(int index, int cpu);
+  void Arrive();  // one member's arrival at the barrier
+  void WaitWhileEqual(const Counter& counter, uint32_t old);
+  void WakeAll(Counter& counter);
+
+  const int count_;
+  uint32_t spins_;      // before sleeping; small when there are more members than CPUs
+  Counter generation_;  // a new Run
+  Counter arrived_;     // members at the barrier
+  Counter phase_;       // barriers passed
+  std::atomic<int> sleepers_{0};
+  std::atomic<bool> stop_{false};
+  const std::function<void(const TeamMember&)>* work_ = nullptr;
+  std::vector<std::thread> threads_;
+};
+
+}  // namespace inhouse::base

@@ -1,0 +1,68 @@
+#include "base/thread_team.h"
+
+#include <atomic>
+#include <chrono>
+#include <thread>
+#include <vector>
+
+#include "gtest/gtest.h"
+
+namespace inhouse::base {
+namespace {
+
+TEST(ThreadTeamTest, EveryMemberRunsOnce) {
+  for (const int count : {1, 2, 3, 8}) {
+    ThreadTeam team(count);
+    std::vector<int> runs(static_cast<size_t>(count), 0);
+    for (int round = 0; round < 200; ++round) {
+      team.Run([&runs](const TeamMember& self) { ++runs[static_cast<size_t>(self.index())]; });
+    }
+    for (const int n : runs) EXPECT_EQ(n, 200);
+  }
+}
+
+TEST(ThreadTeamTest, BarrierPublishesWrites) {
+  ThreadTeam team(4);
+  std::vector<int> slots(4, 0);
+  std::atomic<int> wrong{0};
+  team.Run([&](const TeamMember& self) {
+    for (int round = 1; round <= 500; ++round) {
+      slots[static_cast<size_t>(self.index())] = round;
+      self.Barrier();
+      for (const int slot : slots) wrong += slot != round;
+      self.Barrier();
+    }
+  });
+  EXPECT_EQ(wrong.load(), 0);
+}
+
+TEST(ThreadTeamTest, SleepsBetweenRunsAndWakesUp) {
+  ThreadTeam team(2);
+  std::atomic<int> runs{0};
+  for (int round = 0; round < 3; ++round) {
+    team.Run([&runs](const TeamMember&) { ++runs; });
+    std::this_thread::sleep_for(std::chrono::milliseconds(20));  // longer than any spin
+  }
+  EXPECT_EQ(runs.load(), 6);
+}
+
+TEST(ThreadTeamTest, SharesCoverTheRangeInOrder) {
+  ThreadTeam team(3);
+  for (const int64_t n : {0, 1, 31, 32, 33, 100, 1000}) {
+    std::vector<std::pair<int64_t, int64_t>> parts(3);
+    team.Run([&](const TeamMember& self) {
+      parts[static_cast<size_t>(self.index())] = self.Share(n, 32);
+    });
+    EXPECT_EQ(parts[0].first, 0);
+    EXPECT_EQ(parts[0].second, parts[1].first);
+    EXPECT_EQ(parts[1].second, parts[2].first);
+    EXPECT_EQ(parts[2].second, n);
+    if (n >= 64) {
+      EXPECT_EQ(parts[0].second % 32, 0);
+    }
+  }
+  EXPECT_GE(DefaultThreadCount(), 1);
+}
+
+}  // namespace
+}  // namespace inhouse::base
