@@ -1,4 +1,5 @@
-// A checkpoint as it lies on disk: weights plus what the files say about the model, before any architecture is known.
+// A checkpoint as it lies on disk: weights plus what the files say about the model, before any
+// architecture is known.
 #pragma once
 
 #include <memory>
@@ -14,10 +15,13 @@
 namespace inhouse::engine {
 
 // Opens either form:
-//  - a directory with config.json and *.safetensors (one file, or shards with model.safetensors.index.json); also
-//    directories without weights are opened when `need_weights` is false (a tokenizer-only directory has no config.json);
+//  - a directory with config.json and *.safetensors (one file, or shards with
+//  model.safetensors.index.json); also
+//    directories without weights are opened when `need_weights` is false (a tokenizer-only
+//    directory has no config.json);
 //  - a .gguf file, or the first file of a split one (the others are found beside it).
-// Immutable after Open; any thread may read. Tensors are views of the maps, which the checkpoint owns.
+// Immutable after Open; any thread may read. Tensors are views of the maps, which the checkpoint
+// owns.
 struct Checkpoint {
   std::string path;
   std::optional<ConfigJson> config;             // config.json (Hugging Face form)

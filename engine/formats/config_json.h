@@ -12,7 +12,8 @@
 
 namespace inhouse::engine {
 
-// Numbers of a field must lie in [min, max]; the messages of all getters name file, field, value and expectation.
+// Numbers of a field must lie in [min, max]; the messages of all getters name file, field, value
+// and expectation.
 struct IntRange {
   int64_t min;
   int64_t max;
@@ -34,7 +35,8 @@ class ConfigJson {
   absl::StatusOr<int64_t> Int(std::string_view key, IntRange range) const;
   absl::StatusOr<int64_t> IntOr(std::string_view key, int64_t fallback, IntRange range) const;
   absl::StatusOr<double> Double(std::string_view key, double min, double max) const;
-  absl::StatusOr<double> DoubleOr(std::string_view key, double fallback, double min, double max) const;
+  absl::StatusOr<double> DoubleOr(std::string_view key, double fallback, double min,
+                                  double max) const;
   absl::StatusOr<bool> BoolOr(std::string_view key, bool fallback) const;
   absl::StatusOr<std::string> String(std::string_view key) const;
   absl::StatusOr<std::string> StringOr(std::string_view key, std::string_view fallback) const;

@@ -30,8 +30,10 @@ class GgufMetadata {
   bool Has(std::string_view key) const { return values_.find(key) != values_.end(); }
 
   absl::StatusOr<int64_t> Int(std::string_view key, int64_t min, int64_t max) const;
-  absl::StatusOr<int64_t> IntOr(std::string_view key, int64_t fallback, int64_t min, int64_t max) const;
-  absl::StatusOr<double> DoubleOr(std::string_view key, double fallback, double min, double max) const;
+  absl::StatusOr<int64_t> IntOr(std::string_view key, int64_t fallback, int64_t min,
+                                int64_t max) const;
+  absl::StatusOr<double> DoubleOr(std::string_view key, double fallback, double min,
+                                  double max) const;
   absl::StatusOr<bool> BoolOr(std::string_view key, bool fallback) const;
   absl::StatusOr<std::string> String(std::string_view key) const;
   absl::StatusOr<std::string> StringOr(std::string_view key, std::string_view fallback) const;
@@ -44,7 +46,8 @@ class GgufMetadata {
   std::map<std::string, GgufValue, std::less<>> values_;
 };
 
-// Reads the header of one file (the first of a split set: the others are found by name) and adds its tensors to `table`.
+// Reads the header of one file (the first of a split set: the others are found by name) and adds
+// its tensors to `table`.
 absl::StatusOr<GgufMetadata> ReadGguf(const std::string& path, TensorTable* table);
 
 }  // namespace inhouse::engine

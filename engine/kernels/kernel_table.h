@@ -1,4 +1,5 @@
-// The kernels of one ISA level. Levels are chosen once, at load; `ref` exists everywhere, is obvious, and judges the others.
+// The kernels of one ISA level. Levels are chosen once, at load; `ref` exists everywhere, is
+// obvious, and judges the others.
 #pragma once
 
 #include <cstdint>
@@ -26,8 +27,9 @@ enum class IsaLevel : uint8_t {
 
 struct KernelTable {
   IsaLevel level;
-  // The product for weights stored as `dtype`. Every floating and GGUF block type has one at every level (where a level has no fast
-  // path it takes the next lower level's); integer and boolean types have none: null.
+  // The product for weights stored as `dtype`. Every floating and GGUF block type has one at every
+  // level (where a level has no fast path it takes the next lower level's); integer and boolean
+  // types have none: null.
   const MatMulKernel* matmul(DType dtype) const { return matmuls[static_cast<size_t>(dtype)]; }
   const MatMulKernel* matmuls[32];
   const AttentionKernel* attention_f32;
@@ -35,7 +37,8 @@ struct KernelTable {
   const ElementwiseKernels* elementwise;
 };
 
-std::string_view Name(IsaLevel level);  // "ref", "avx2", "avxvnni", "avx512", "avx512vnni", "avx512bf16"
+std::string_view Name(
+    IsaLevel level);  // "ref", "avx2", "avxvnni", "avx512", "avx512vnni", "avx512bf16"
 
 // The levels that this CPU and operating system can run, best last; the first is kRef.
 std::vector<IsaLevel> SupportedLevels();
@@ -43,11 +46,12 @@ std::vector<IsaLevel> SupportedLevels();
 // The table of a level, or null if this CPU cannot run it or this build does not have it.
 const KernelTable* TableFor(IsaLevel level);
 
-// Chooses by name: "" is the best level, else a name as above. Null if the name is unknown or not supported here.
+// Chooses by name: "" is the best level, else a name as above. Null if the name is unknown or not
+// supported here.
 const KernelTable* ChooseTable(std::string_view name);
 
-// Expands one stored row to float32, exactly (every code of every format): used by `ref`, embeddings and conversions.
-// `n` must be a multiple of the block.
+// Expands one stored row to float32, exactly (every code of every format): used by `ref`,
+// embeddings and conversions. `n` must be a multiple of the block.
 void DequantizeRow(DType dtype, const std::byte* row, int64_t n, float* out);
 
 }  // namespace inhouse::engine

@@ -1,5 +1,6 @@
-// Typed chat messages, and the two ways between them and prompt text: a checkpoint's Jinja template or a native DeepSeek encoding;
-// and back: raw completions into reasoning, content and tool calls. No OpenAI JSON types here.
+// Typed chat messages, and the two ways between them and prompt text: a checkpoint's Jinja template
+// or a native DeepSeek encoding; and back: raw completions into reasoning, content and tool calls.
+// No OpenAI JSON types here.
 #pragma once
 
 #include <memory>
@@ -55,8 +56,8 @@ struct CompletionDelta {
   std::vector<ToolCall> tool_calls = {};  // whole calls, in order
 };
 
-// Sorts a stream of text into reasoning, content and tool calls. Holds back what may still become a marker. One per
-// completion; not thread-safe. Joined, the deltas equal Parse() of the whole text.
+// Sorts a stream of text into reasoning, content and tool calls. Holds back what may still become a
+// marker. One per completion; not thread-safe. Joined, the deltas equal Parse() of the whole text.
 class CompletionStream {
  public:
   virtual ~CompletionStream() = default;
@@ -69,8 +70,9 @@ class ChatFormat {
  public:
   virtual ~ChatFormat() = default;
 
-  // The prompt text, special tokens spelled out (tokenise with add_special_tokens = false). InvalidArgument with the template's own
-  // message if it refuses the conversation; ResourceExhausted if it does not end.
+  // The prompt text, special tokens spelled out (tokenise with add_special_tokens = false).
+  // InvalidArgument with the template's own message if it refuses the conversation;
+  // ResourceExhausted if it does not end.
   virtual absl::StatusOr<std::string> Render(const std::vector<ChatMessage>& messages,
                                              const ChatOptions& options) const = 0;
 
@@ -81,12 +83,13 @@ class ChatFormat {
   virtual std::string_view name() const = 0;  // "deepseek-v3.1", "jinja+qwen3", ...
 };
 
-// A Jinja template; the completion parser is chosen by the markers that the template uses (qwen3, deepseek-r1, deepseek-v3.1, ...,
-// or plain text with optional <think>).
+// A Jinja template; the completion parser is chosen by the markers that the template uses (qwen3,
+// deepseek-r1, deepseek-v3.1, ..., or plain text with optional <think>).
 absl::StatusOr<std::unique_ptr<ChatFormat>> CreateJinjaFormat(const std::string& template_source,
                                                               const std::string& path);
 
-// A native encoding by name ("deepseek-v3", "deepseek-r1", "qwen3", ...); NotFound lists the known names.
+// A native encoding by name ("deepseek-v3", "deepseek-r1", "qwen3", ...); NotFound lists the known
+// names.
 absl::StatusOr<std::unique_ptr<ChatFormat>> CreateNativeFormat(std::string_view name);
 std::vector<std::string> NativeFormatNames();
 

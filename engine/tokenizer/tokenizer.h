@@ -1,4 +1,5 @@
-// Text <-> token ids. Byte-level BPE as in Hugging Face `tokenizers` (tokenizer.json) and GGUF's "gpt2" model.
+// Text <-> token ids. Byte-level BPE as in Hugging Face `tokenizers` (tokenizer.json) and GGUF's
+// "gpt2" model.
 #pragma once
 
 #include <cstdint>
@@ -25,26 +26,30 @@ struct EncodeOptions {
 // Immutable after Create; any thread may call any method (Encode uses thread-local scratch).
 class Tokenizer {
  public:
-  // From a spec (see tokenizer_spec.h for where specs come from). Errors name the file and the field.
+  // From a spec (see tokenizer_spec.h for where specs come from). Errors name the file and the
+  // field.
   static absl::StatusOr<std::unique_ptr<Tokenizer>> Create(TokenizerSpec spec);
   ~Tokenizer();
 
   // Invalid UTF-8 in `text` is read as U+FFFD (maximal subparts), as the reference does.
   std::vector<TokenId> Encode(std::string_view text, const EncodeOptions& options = {}) const;
 
-  // The bytes of all tokens joined, invalid UTF-8 replaced by U+FFFD. Ids outside the vocabulary give nothing.
+  // The bytes of all tokens joined, invalid UTF-8 replaced by U+FFFD. Ids outside the vocabulary
+  // give nothing.
   std::string Decode(std::span<const TokenId> ids, bool skip_special_tokens = false) const;
 
   int64_t vocab_size() const;  // largest id + 1
   // The raw bytes of one token (an added token's literal content); empty for unused ids.
   std::string_view TokenBytes(TokenId id) const;
   bool IsSpecial(TokenId id) const;  // special: skipped by skip_special_tokens
-  std::optional<TokenId> TokenToId(std::string_view content) const;  // the token that spells exactly this
+  std::optional<TokenId> TokenToId(
+      std::string_view content) const;  // the token that spells exactly this
 
   std::optional<TokenId> bos() const;
   std::optional<TokenId> eos() const;
   bool adds_bos() const;
-  const TokenizerSpec& spec() const;  // vocabulary and merges are dropped after Create; the rest stays
+  const TokenizerSpec& spec()
+      const;  // vocabulary and merges are dropped after Create; the rest stays
 
  private:
   struct Impl;
@@ -52,8 +57,8 @@ class Tokenizer {
   std::unique_ptr<Impl> impl_;
 };
 
-// Decodes a stream of ids piece by piece, never splitting a character. One per stream; not thread-safe. The tokenizer
-// must outlive it.
+// Decodes a stream of ids piece by piece, never splitting a character. One per stream; not
+// thread-safe. The tokenizer must outlive it.
 class StreamDecoder {
  public:
   explicit StreamDecoder(const Tokenizer& tokenizer, bool skip_special_tokens = false);

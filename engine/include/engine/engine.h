@@ -3,7 +3,8 @@
 //   auto engine = Engine::Load({.model = "/models/DeepSeek-R1-Distill-Qwen-7B"});
 //   auto session = (*engine)->Submit({.prompt_ids = ids, .max_tokens = 256}, on_event);
 //
-// Threads: one engine thread owned by the Engine runs the steps; Submit, Cancel and the accessors may be called from any thread.
+// Threads: one engine thread owned by the Engine runs the steps; Submit, Cancel and the accessors
+// may be called from any thread.
 #pragma once
 
 #include <cstdint>
@@ -24,20 +25,21 @@
 namespace inhouse::engine {
 
 struct EngineOptions {
-  std::string model = {};          // directory, .gguf, or first file of a split GGUF
-  int threads = 0;                 // 0: the physical cores that the process may use
-  std::string isa = {};            // kernel level by name; "" = best supported
-  int64_t context_tokens = 0;      // of one sequence; 0: the model's own, as far as memory allows
-  int64_t kv_bytes = 0;            // for all sequences; 0: enough for one whole context, or what fits
-  int max_sequences = 16;          // that run at the same time
-  int64_t prefill_chunk = 512;     // prompt tokens of one step at most
-  int queue_max = 256;             // waiting requests; more are refused
-  bool need_tokenizer = true;      // false: a checkpoint without a tokenizer is accepted; stop strings and text are unavailable
+  std::string model = {};       // directory, .gguf, or first file of a split GGUF
+  int threads = 0;              // 0: the physical cores that the process may use
+  std::string isa = {};         // kernel level by name; "" = best supported
+  int64_t context_tokens = 0;   // of one sequence; 0: the model's own, as far as memory allows
+  int64_t kv_bytes = 0;         // for all sequences; 0: enough for one whole context, or what fits
+  int max_sequences = 16;       // that run at the same time
+  int64_t prefill_chunk = 512;  // prompt tokens of one step at most
+  int queue_max = 256;          // waiting requests; more are refused
+  bool need_tokenizer = true;   // false: a checkpoint without a tokenizer is accepted; stop strings
+                                // and text are unavailable
 };
 
 struct SamplingOptions {
-  float temperature = 1.0F;         // 0 = greedy
-  int top_k = 0;                    // 0 = off
+  float temperature = 1.0F;  // 0 = greedy
+  int top_k = 0;             // 0 = off
   float top_p = 1.0F;
   float min_p = 0.0F;
   float repetition_penalty = 1.0F;  // > 1 discourages tokens of prompt and answer
@@ -50,54 +52,58 @@ struct SamplingOptions {
 struct GenerateRequest {
   std::vector<TokenId> prompt_ids = {};
   SamplingOptions sampling = {};
-  int64_t max_tokens = 16;            // >= 0; bounded by the context
-  int64_t min_tokens = 0;             // no end token before
-  std::vector<std::string> stop = {}; // the answer ends before the first of these
-  std::vector<TokenId> stop_ids = {}; // in addition to the model's own end tokens
+  int64_t max_tokens = 16;             // >= 0; bounded by the context
+  int64_t min_tokens = 0;              // no end token before
+  std::vector<std::string> stop = {};  // the answer ends before the first of these
+  std::vector<TokenId> stop_ids = {};  // in addition to the model's own end tokens
   bool ignore_eos = false;
-  bool include_stop = false;          // keep the stop string in the text
-  bool skip_special_tokens = true;    // in the text
-  int logprobs = -1;                  // -1 = none, else how many alternatives for each token (0..20)
-  bool prompt_logprobs = false;       // also for the prompt's tokens (with `logprobs` >= 0)
+  bool include_stop = false;        // keep the stop string in the text
+  bool skip_special_tokens = true;  // in the text
+  int logprobs = -1;                // -1 = none, else how many alternatives for each token (0..20)
+  bool prompt_logprobs = false;     // also for the prompt's tokens (with `logprobs` >= 0)
 };
 
 struct TokenLogprob {
   TokenId id = -1;
-  float logprob = 0;                                  // natural logarithm, before temperature, penalties and bias; -inf possible
-  std::vector<std::pair<TokenId, float>> top = {};    // the most likely tokens, best first
+  float logprob = 0;  // natural logarithm, before temperature, penalties and bias; -inf possible
+  std::vector<std::pair<TokenId, float>> top = {};  // the most likely tokens, best first
 };
 
 enum class FinishReason : uint8_t { kNone, kStop, kLength, kCancelled, kError };
 
 struct Usage {
   int64_t prompt_tokens = 0;
-  int64_t cached_tokens = 0;      // of the prompt, taken from the cache
+  int64_t cached_tokens = 0;  // of the prompt, taken from the cache
   int64_t completion_tokens = 0;
 };
 
 struct Timings {
   double queue_ms = 0;
-  double prefill_ms = 0;   // from the start of the first step to the first token
-  double decode_ms = 0;    // from the first token to the last
+  double prefill_ms = 0;  // from the start of the first step to the first token
+  double decode_ms = 0;   // from the first token to the last
 };
 
-// What a session reports. In order: at most one event with prompt_logprobs, then tokens, then exactly one with finish != kNone.
+// What a session reports. In order: at most one event with prompt_logprobs, then tokens, then
+// exactly one with finish != kNone.
 struct TokenEvent {
-  std::vector<TokenId> ids = {};     // new tokens
-  std::string text = {};             // text that became final: whole characters, never part of a stop string
-  std::vector<TokenLogprob> logprobs = {};          // one per id, if asked for
-  std::vector<TokenLogprob> prompt_logprobs = {};   // one per prompt token; the first has no probability (NaN)
+  std::vector<TokenId> ids = {};  // new tokens
+  std::string text = {};  // text that became final: whole characters, never part of a stop string
+  std::vector<TokenLogprob> logprobs = {};  // one per id, if asked for
+  std::vector<TokenLogprob> prompt_logprobs =
+      {};  // one per prompt token; the first has no probability (NaN)
   FinishReason finish = FinishReason::kNone;
-  std::string stop_string = {};      // with kStop: which stop string, if it was one
-  absl::Status error = absl::OkStatus();            // with kError
-  Usage usage = {};                  // so far
-  Timings timings = {};              // with the last event
+  std::string stop_string = {};           // with kStop: which stop string, if it was one
+  absl::Status error = absl::OkStatus();  // with kError
+  Usage usage = {};                       // so far
+  Timings timings = {};                   // with the last event
 };
 
-// Called on the engine thread: must return quickly and must not call back into the engine, except for Cancel.
+// Called on the engine thread: must return quickly and must not call back into the engine, except
+// for Cancel.
 using EventCallback = std::function<void(TokenEvent)>;
 
-// One request in flight. Destroying it cancels the request; its callback may still be called until the event with kCancelled.
+// One request in flight. Destroying it cancels the request; its callback may still be called until
+// the event with kCancelled.
 class Session {
  public:
   virtual ~Session() = default;
@@ -113,14 +119,14 @@ struct ByteSize {
 
 struct ModelInfo {
   std::string path = {};
-  std::string name = {};           // file or directory name
-  std::string architecture = {};   // "llama", "qwen2", ...
+  std::string name = {};          // file or directory name
+  std::string architecture = {};  // "llama", "qwen2", ...
   int64_t parameters_total = 0;
   int64_t parameters_active = 0;
   int64_t vocab_size = 0;
   int64_t layers = 0;
   int64_t hidden_size = 0;
-  int64_t context_tokens = 0;      // of one sequence, as served
+  int64_t context_tokens = 0;        // of one sequence, as served
   int64_t model_context_tokens = 0;  // as trained
   std::string isa = {};
   int threads = 0;
@@ -135,7 +141,7 @@ struct EngineStats {
   int64_t waiting = 0;
   int64_t kv_pages_used = 0;
   int64_t kv_pages_total = 0;
-  int64_t prompt_tokens = 0;       // computed
+  int64_t prompt_tokens = 0;  // computed
   int64_t generation_tokens = 0;
   int64_t steps = 0;
   int64_t preemptions = 0;
@@ -143,8 +149,8 @@ struct EngineStats {
 };
 
 struct LogitsOptions {
-  bool all = false;        // a row for each position, else one for the last
-  int64_t chunk = 0;       // tokens fed at a time; 0 = all at once
+  bool all = false;   // a row for each position, else one for the last
+  int64_t chunk = 0;  // tokens fed at a time; 0 = all at once
 };
 
 class Engine {
@@ -152,27 +158,32 @@ class Engine {
   // `progress` is told bytes done and bytes in all while weights are packed.
   using Progress = std::function<void(int64_t done, int64_t total)>;
 
-  // Errors name the file and the field. ResourceExhausted with the byte plan if the model does not fit in memory.
+  // Errors name the file and the field. ResourceExhausted with the byte plan if the model does not
+  // fit in memory.
   static absl::StatusOr<std::unique_ptr<Engine>> Load(const EngineOptions& options,
                                                       const Progress& progress = {});
   virtual ~Engine() = default;  // cancels what is in flight and waits for the engine thread
 
-  // InvalidArgument for what the model cannot do (ids outside the vocabulary, prompt beyond the context, parameters out of range: the
-  // `field` payload of the status names the member), ResourceExhausted if the queue is full, Unavailable while draining.
+  // InvalidArgument for what the model cannot do (ids outside the vocabulary, prompt beyond the
+  // context, parameters out of range: the `field` payload of the status names the member),
+  // ResourceExhausted if the queue is full, Unavailable while draining.
   virtual absl::StatusOr<std::unique_ptr<Session>> Submit(GenerateRequest request,
                                                           EventCallback on_event) = 0;
 
-  // Stops accepting requests; those in flight go on. Returns when all have ended or the deadline has passed.
+  // Stops accepting requests; those in flight go on. Returns when all have ended or the deadline
+  // has passed.
   virtual void Drain(double seconds_max) = 0;
 
-  // Logits [rows][vocab] of a prompt, through the cache. Blocks; runs between steps of other requests.
+  // Logits [rows][vocab] of a prompt, through the cache. Blocks; runs between steps of other
+  // requests.
   virtual absl::StatusOr<std::vector<std::vector<float>>> Logits(std::span<const TokenId> ids,
                                                                  const LogitsOptions& options) = 0;
 
   virtual const ModelInfo& info() const = 0;
   virtual EngineStats stats() const = 0;
-  virtual const Tokenizer* tokenizer() const = 0;       // null if the checkpoint has none
-  virtual const ChatFormat* chat_format() const = 0;    // null if the checkpoint has no template and no known format
+  virtual const Tokenizer* tokenizer() const = 0;  // null if the checkpoint has none
+  virtual const ChatFormat* chat_format()
+      const = 0;  // null if the checkpoint has no template and no known format
 };
 
 }  // namespace inhouse::engine

@@ -1,8 +1,10 @@
-// Causal attention over pages of the KV cache, one (query group, page) at a time, with a running softmax.
+// Causal attention over pages of the KV cache, one (query group, page) at a time, with a running
+// softmax.
 //
-// A page holds kPageTokens tokens of one KV head: keys transposed, K[head_dim][kPageTokens], so that the scores of many
-// tokens are computed at once, and values as V[kPageTokens][head_dim]. Pages are taken in the order of their positions; a
-// query's result depends on its own row and the pages alone, so it is the same in any batch and for any chunking.
+// A page holds kPageTokens tokens of one KV head: keys transposed, K[head_dim][kPageTokens], so
+// that the scores of many tokens are computed at once, and values as V[kPageTokens][head_dim].
+// Pages are taken in the order of their positions; a query's result depends on its own row and the
+// pages alone, so it is the same in any batch and for any chunking.
 #pragma once
 
 #include <cstddef>
@@ -22,25 +24,28 @@ struct AttentionState {
 
 // Adds one page to `n_queries` rows.
 struct AttentionBlock {
-  const float* q;         // [n_queries][ldq], already multiplied by the softmax scale
+  const float* q;  // [n_queries][ldq], already multiplied by the softmax scale
   int64_t ldq;
-  const int32_t* visible; // [n_queries]: the row sees the first visible[i] tokens of the page, 0..kPageTokens
+  const int32_t*
+      visible;  // [n_queries]: the row sees the first visible[i] tokens of the page, 0..kPageTokens
   int n_queries;
   int head_dim;           // any positive number; fast paths for multiples of 16
   const std::byte* k;     // [head_dim][kPageTokens] of the table's KV dtype
   const std::byte* v;     // [kPageTokens][head_dim]
   AttentionState* state;  // [n_queries]
-  float* out;             // [n_queries][ldout], unnormalised: sum of exp(score - max) * v; zero at the start
+  float* out;  // [n_queries][ldout], unnormalised: sum of exp(score - max) * v; zero at the start
   int64_t ldout;
-  float* scratch;         // at least n_queries * kPageTokens floats, 64-byte aligned
+  float* scratch;  // at least n_queries * kPageTokens floats, 64-byte aligned
 };
 
 // Kernels for one KV dtype (kF32 or kF16) at one ISA level.
 struct AttentionKernel {
   const char* name;
   DType kv;
-  // Writes token `slot`'s key and value of one head into its page (transposing the key, rounding to the KV dtype).
-  void (*store)(const float* key, const float* value, int head_dim, int slot, std::byte* k, std::byte* v);
+  // Writes token `slot`'s key and value of one head into its page (transposing the key, rounding to
+  // the KV dtype).
+  void (*store)(const float* key, const float* value, int head_dim, int slot, std::byte* k,
+                std::byte* v);
   void (*add_page)(const AttentionBlock& block);
 };
 

@@ -11,7 +11,8 @@ struct ElementwiseKernels {
   // y[i] = w[i] * x[i] / sqrt(mean(x^2) + eps). y may be x.
   void (*rms_norm)(const float* x, const float* w, int64_t n, float eps, float* y);
 
-  // Rotates one head in place; cos_sin has rotary_dim/2 cosines, then as many sines. Half-split pairs (i, i + rotary_dim/2).
+  // Rotates one head in place; cos_sin has rotary_dim/2 cosines, then as many sines. Half-split
+  // pairs (i, i + rotary_dim/2).
   void (*rope_half)(float* x, const float* cos_sin, int64_t rotary_dim);
   // The same with adjacent pairs (2i, 2i + 1).
   void (*rope_interleaved)(float* x, const float* cos_sin, int64_t rotary_dim);
@@ -19,12 +20,13 @@ struct ElementwiseKernels {
   // y[i] = silu(gate[i]) * up[i], silu(z) = z / (1 + exp(-z)). y may be gate or up.
   void (*silu_mul)(const float* gate, const float* up, int64_t n, float* y);
 
-  void (*add)(float* y, const float* x, int64_t n);                 // y += x
-  void (*scale)(float* y, float factor, int64_t n);                 // y *= factor
-  void (*axpy)(float* y, float a, const float* x, int64_t n);       // y += a x
+  void (*add)(float* y, const float* x, int64_t n);            // y += x
+  void (*scale)(float* y, float factor, int64_t n);            // y *= factor
+  void (*axpy)(float* y, float a, const float* x, int64_t n);  // y += a x
 
-  float (*max)(const float* x, int64_t n);                          // -inf for n = 0; NaN is skipped
-  int64_t (*argmax)(const float* x, int64_t n);                     // the lowest index of the largest value; -1 for n = 0
+  float (*max)(const float* x, int64_t n);  // -inf for n = 0; NaN is skipped
+  int64_t (*argmax)(const float* x,
+                    int64_t n);  // the lowest index of the largest value; -1 for n = 0
   // x[i] = exp(x[i] - max); returns the sum. Relative error of each element at most 1e-6.
   float (*exp_sum)(float* x, int64_t n, float max);
 };

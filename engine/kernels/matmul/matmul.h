@@ -1,12 +1,15 @@
-// y = W x for one stored weight format: the contract between the packers, the micro-kernels and ops/.
+// y = W x for one stored weight format: the contract between the packers, the micro-kernels and
+// ops/.
 //
-// Weights are cut into panels of `panel_rows` output rows. A panel is packed once at load into the order in which `run`
-// reads it: one sequential stream per thread, scales inside the stream (performance.md 5). `x` is packed once per product
-// into strips of `strip_rows` activation rows. Everything here is a pure function on memory: no allocation, no threads.
+// Weights are cut into panels of `panel_rows` output rows. A panel is packed once at load into the
+// order in which `run` reads it: one sequential stream per thread, scales inside the stream
+// (performance.md 5). `x` is packed once per product into strips of `strip_rows` activation rows.
+// Everything here is a pure function on memory: no allocation, no threads.
 //
-// Determinism: element y[m][n] is computed by the same operations in the same order whatever M, the strip, or the
-// other rows are: one accumulation chain along k per element. So a token's result does not depend on who else is in the batch,
-// and prefill, chunked prefill and decode agree bit for bit at one ISA level.
+// Determinism: element y[m][n] is computed by the same operations in the same order whatever M, the
+// strip, or the other rows are: one accumulation chain along k per element. So a token's result
+// does not depend on who else is in the batch, and prefill, chunked prefill and decode agree bit
+// for bit at one ISA level.
 #pragma once
 
 #include <cstddef>
@@ -16,7 +19,8 @@
 
 namespace inhouse::engine {
 
-// How `x` is laid out and rounded. Products whose activations have the same layout can share one packed x.
+// How `x` is laid out and rounded. Products whose activations have the same layout can share one
+// packed x.
 enum class ActivationLayout : uint8_t {
   kF32,         // as it is
   kBF16Pairs,   // rounded to BF16 once
@@ -25,14 +29,14 @@ enum class ActivationLayout : uint8_t {
 
 // One packed panel product: y[m][n] = sum_k w[n][k] x[m][k] for n in the panel.
 struct PanelProduct {
-  const std::byte* panel;    // from pack_panel
-  const std::byte* x;        // from pack_x, strip 0
-  int64_t m;                 // activation rows, >= 1
-  int64_t k;                 // columns, as stored (tails are handled inside)
-  int n_rows;                // valid rows of the panel, 1..panel_rows
-  float* y;                  // [m][ldy], the panel's first column; exactly n_rows floats of each row are written
-  int64_t ldy;               // floats between rows of y
-  std::byte* scratch;        // scratch_bytes(k) of this thread, 64-byte aligned; may be null if that is 0
+  const std::byte* panel;  // from pack_panel
+  const std::byte* x;      // from pack_x, strip 0
+  int64_t m;               // activation rows, >= 1
+  int64_t k;               // columns, as stored (tails are handled inside)
+  int n_rows;              // valid rows of the panel, 1..panel_rows
+  float* y;     // [m][ldy], the panel's first column; exactly n_rows floats of each row are written
+  int64_t ldy;  // floats between rows of y
+  std::byte* scratch;  // scratch_bytes(k) of this thread, 64-byte aligned; may be null if that is 0
 };
 
 // A weight format at one ISA level. All members are set.
@@ -44,13 +48,13 @@ struct MatMulKernel {
   int strip_rows;
 
   int64_t (*panel_bytes)(int64_t k);  // a multiple of 64
-  // `rows[i]` points to the stored row i of the panel (RowBytes(weights, k) bytes), i < n_rows <= panel_rows; missing rows
-  // are packed as zeros.
+  // `rows[i]` points to the stored row i of the panel (RowBytes(weights, k) bytes), i < n_rows <=
+  // panel_rows; missing rows are packed as zeros.
   void (*pack_panel)(const std::byte* const* rows, int n_rows, int64_t k, std::byte* panel);
 
   int64_t (*strip_bytes)(int64_t k);  // bytes of one packed strip, a multiple of 64
-  // Packs the activation rows [m0, m1) of x[m][ldx] into strip m0 / strip_rows; m0 is a multiple of strip_rows and
-  // m1 <= m0 + strip_rows. `m` is the number of rows of the whole product.
+  // Packs the activation rows [m0, m1) of x[m][ldx] into strip m0 / strip_rows; m0 is a multiple of
+  // strip_rows and m1 <= m0 + strip_rows. `m` is the number of rows of the whole product.
   void (*pack_strip)(const float* x, int64_t ldx, int64_t m0, int64_t m1, int64_t m, int64_t k,
                      std::byte* packed_x);
 

@@ -1,0 +1,71 @@
+// The binary: finds the verb, parses its flags, installs the signal handlers.
+#include <csignal>
+#include <cstdlib>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "CLI/CLI.hpp"
+#include "apps/inhouse/verb.h"
+#include "base/log.h"
+
+namespace inhouse::apps {
+namespace {
+
+volatile std::sig_atomic_t interrupts = 0;
+
+void OnSignal(int signal) {
+  // The second Ctrl-C ends the process at once, whatever it is doing.
+  if (++interrupts > 1) std::_Exit(128 + signal);
+}
+
+void InstallSignalHandlers() {
+  struct sigaction action = {};
+  action.sa_handler = OnSignal;  // no SA_RESTART: a blocking read returns, so that the verb notices
+  sigaction(SIGINT, &action, nullptr);
+  sigaction(SIGTERM, &action, nullptr);
+  struct sigaction ignore = {};
+  ignore.sa_handler = SIG_IGN;  // a closed pipe is an error of write(), not the end of the process
+  sigaction(SIGPIPE, &ignore, nullptr);
+}
+
+constexpr Verb kVerbs[] = {
+    {"version", "version, build and CPU features", "inhouse version\ninhouse version --json",
+     SetUpVersion},
+};
+
+int Main(int argc, char** argv) {
+  InstallSignalHandlers();
+  CLI::App app("inhouse: run DeepSeek models on hardware that you own", "inhouse");
+  app.require_subcommand(1);
+  app.fallthrough(false);
+  std::string log_level = "info";
+  app.add_option("--log-level", log_level, "trace, debug, info, warn, error or off")
+      ->envname("INHOUSE_LOG_LEVEL");
+  std::vector<std::pair<CLI::App*, VerbRun>> verbs;
+  for (const Verb& verb : kVerbs) {
+    CLI::App* sub = app.add_subcommand(verb.name, verb.summary);
+    sub->footer(std::string("Examples:\n  ") +
+                CLI::detail::find_and_replace(verb.examples, "\n", "\n  "));
+    verbs.emplace_back(sub, verb.set_up(*sub));
+  }
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    const int code = app.exit(error);
+    return code == 0 ? kDone : kUsage;
+  }
+  base::InitLog(log_level);
+  for (const auto& [sub, run] : verbs) {
+    if (sub->parsed()) return run();
+  }
+  return kUsage;
+}
+
+}  // namespace
+
+bool Interrupted() { return interrupts > 0; }
+
+}  // namespace inhouse::apps
+
+int main(int argc, char** argv) { return inhouse::apps::Main(argc, argv); }

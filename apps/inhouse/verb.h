@@ -1,0 +1,37 @@
+// The pattern of a verb: one file per verb, one row in the table of main.cc.
+#pragma once
+
+#include <functional>
+#include <string>
+
+#include "CLI/CLI.hpp"
+#include "absl/status/status.h"
+
+namespace inhouse::apps {
+
+// What scripts rely on (docs/user-guide: exit codes).
+enum ExitCode : int { kDone = 0, kFailed = 1, kUsage = 2, kRefused = 3, kInterrupted = 130 };
+
+// Runs the verb after its flags were parsed; returns the exit code.
+using VerbRun = std::function<int()>;
+
+struct Verb {
+  const char* name;
+  const char* summary;   // one line for `inhouse --help`
+  const char* examples;  // the end of `inhouse VERB --help`, one command a line
+  // Adds the verb's flags to `app` and returns what runs it; state lives in the closure.
+  VerbRun (*set_up)(CLI::App& app);
+};
+
+// One clear message on stderr; with `json` also {"error":{"code","message","file","field"}} on
+// stdout. Returns the exit code.
+int ReportError(const absl::Status& status, bool json);
+
+// Whether Ctrl-C or SIGTERM arrived since the start. Verbs that run long poll it and end with
+// kInterrupted.
+bool Interrupted();
+
+// Set-up functions of the verbs, in the order of the table.
+VerbRun SetUpVersion(CLI::App& app);
+
+}  // namespace inhouse::apps
