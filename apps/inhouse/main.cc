@@ -16,7 +16,8 @@ volatile std::sig_atomic_t interrupts = 0;
 
 void OnSignal(int signal) {
   // The second Ctrl-C ends the process at once, whatever it is doing.
-  if (++interrupts > 1) std::_Exit(128 + signal);
+  if (interrupts > 0) std::_Exit(128 + signal);
+  interrupts = 1;
 }
 
 void InstallSignalHandlers() {
