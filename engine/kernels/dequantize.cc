@@ -1,0 +1,120 @@
+// DequantizeRow: the exact value of every code of every stored type.
+#include <bit>
+#include <cstring>
+
+#include "base/check.h"
+#include "engine/kernels/dequantize_blocks.h"
+#include "engine/kernels/kernel_table.h"
+#include "engine/tensor/float16.h"
+
+namespace inhouse::engine {
+namespace {
+
+// Rows in a file need not be aligned.
+template <typename T>
+T Load(const std::byte* p) {
+  T value;
+  std::memcpy(&value, p, sizeof(T));
+  return value;
+}
+
+uint32_t Byte(const std::byte* p) { return std::to_integer<uint32_t>(*p); }
+
+// OCP OFP8 specification 1.0: 4 exponent bits, bias 7, no infinity, S.1111.111 is NaN.
+float FromE4M3(uint32_t code) {
+  const uint32_t sign = (code & 0x80U) << 24;
+  const uint32_t exponent = code >> 3 & 15U;
+  const uint32_t mantissa = code & 7U;
+  if ((code & 0x7FU) == 0x7FU) return std::bit_cast<float>(sign | 0x7FC00000U);
+  if (exponent != 0) return std::bit_cast<float>(sign | (exponent + 120) << 23 | mantissa << 20);
+  const float magnitude = static_cast<float>(mantissa) * 0x1p-9F;
+  return sign != 0 ? -magnitude : magnitude;
+}
+
+// 2^(code - 127); 255 is NaN; 0 is 2^-127, a subnormal float.
+float FromE8M0(uint32_t code) {
+  if (code == 255) return std::bit_cast<float>(0x7FC00000U);
+  return std::bit_cast<float>(code == 0 ? 0x00400000U : code << 23);
+}
+
+// OCP MX specification 1.0, E2M1.
+constexpr float kE2M1[16] = {0.0F,  0.5F,  1.0F,  1.5F,  2.0F,  3.0F,  4.0F,  6.0F,
+                             -0.0F, -0.5F, -1.0F, -1.5F, -2.0F, -3.0F, -4.0F, -6.0F};
+
+template <typename Expand>
+void Each(const std::byte* row, int64_t n, int64_t bytes, float* out, Expand expand) {
+  for (int64_t i = 0; i < n; ++i) out[i] = expand(row + i * bytes);
+}
+
+template <int kElements, int kBytes>
+void Blocks(const std::byte* row, int64_t n, float* out, void (*expand)(const std::byte*, float*)) {
+  for (int64_t i = 0; i < n / kElements; ++i) expand(row + i * kBytes, out + i * kElements);
+}
+
+void DequantizeF4(const std::byte* row, int64_t n, float* out) {
+  for (int64_t i = 0; i < n / 2; ++i) {
+    out[2 * i] = kE2M1[Byte(row + i) & 15U];
+    out[2 * i + 1] = kE2M1[Byte(row + i) >> 4];
+  }
+}
+
+}  // namespace
+
+void DequantizeRow(DType dtype, const std::byte* row, int64_t n, float* out) {
+  INHOUSE_CHECK(n % Info(dtype).block_elements == 0, "a row must be whole blocks");
+  using P = const std::byte*;
+  switch (dtype) {
+    case DType::kF64:
+      return Each(row, n, 8, out, [](P p) { return static_cast<float>(Load<double>(p)); });
+    case DType::kF32:
+      std::memcpy(out, row, static_cast<size_t>(n) * sizeof(float));
+      return;
+    case DType::kF16:
+      return Each(row, n, 2, out, [](P p) { return FromF16(Load<uint16_t>(p)); });
+    case DType::kBF16:
+      return Each(row, n, 2, out, [](P p) { return FromBF16(Load<uint16_t>(p)); });
+    case DType::kI64:
+      return Each(row, n, 8, out, [](P p) { return static_cast<float>(Load<int64_t>(p)); });
+    case DType::kI32:
+      return Each(row, n, 4, out, [](P p) { return static_cast<float>(Load<int32_t>(p)); });
+    case DType::kI16:
+      return Each(row, n, 2, out, [](P p) { return static_cast<float>(Load<int16_t>(p)); });
+    case DType::kI8:
+      return Each(row, n, 1, out, [](P p) { return static_cast<float>(Load<int8_t>(p)); });
+    case DType::kU8:
+    case DType::kBool:
+      return Each(row, n, 1, out, [](P p) { return static_cast<float>(Load<uint8_t>(p)); });
+    case DType::kF8E4M3:
+      return Each(row, n, 1, out, [](P p) { return FromE4M3(Byte(p)); });
+    case DType::kF8E5M2:  // the upper byte of an F16
+      return Each(row, n, 1, out, [](P p) { return FromF16(static_cast<uint16_t>(Byte(p) << 8)); });
+    case DType::kF8E8M0:
+      return Each(row, n, 1, out, [](P p) { return FromE8M0(Byte(p)); });
+    case DType::kF4E2M1:
+      return DequantizeF4(row, n, out);
+    case DType::kQ8_0:
+      return Blocks<32, 34>(row, n, out, DequantizeQ8_0);
+    case DType::kQ4_0:
+      return Blocks<32, 18>(row, n, out, DequantizeQ4_0);
+    case DType::kQ4_1:
+      return Blocks<32, 20>(row, n, out, DequantizeQ4_1);
+    case DType::kQ5_0:
+      return Blocks<32, 22>(row, n, out, DequantizeQ5_0);
+    case DType::kQ5_1:
+      return Blocks<32, 24>(row, n, out, DequantizeQ5_1);
+    case DType::kQ2_K:
+      return Blocks<256, 84>(row, n, out, DequantizeQ2_K);
+    case DType::kQ3_K:
+      return Blocks<256, 110>(row, n, out, DequantizeQ3_K);
+    case DType::kQ4_K:
+      return Blocks<256, 144>(row, n, out, DequantizeQ4_K);
+    case DType::kQ5_K:
+      return Blocks<256, 176>(row, n, out, DequantizeQ5_K);
+    case DType::kQ6_K:
+      return Blocks<256, 210>(row, n, out, DequantizeQ6_K);
+    case DType::kMXFP4:
+      return Blocks<32, 17>(row, n, out, DequantizeMXFP4);
+  }
+}
+
+}  // namespace inhouse::engine
