@@ -24,10 +24,13 @@ struct ElementwiseKernels {
   void (*scale)(float* y, float factor, int64_t n);            // y *= factor
   void (*axpy)(float* y, float a, const float* x, int64_t n);  // y += a x
 
-  float (*max)(const float* x, int64_t n);  // -inf for n = 0; NaN is skipped
-  int64_t (*argmax)(const float* x,
-                    int64_t n);  // the lowest index of the largest value; -1 for n = 0
-  // x[i] = exp(x[i] - max); returns the sum. Relative error of each element at most 1e-6.
+  // NaN is skipped by both. The largest value, -inf if there is none.
+  float (*max)(const float* x, int64_t n);
+  // The lowest index of the largest value; -1 if there is none (n = 0, or every element is NaN).
+  int64_t (*argmax)(const float* x, int64_t n);
+  // x[i] = exp(x[i] - max); returns the sum. Relative error of each element at most 1e-6 (below
+  // 2^-126 the spacing of subnormals). An element of -inf becomes 0, also if `max` is -inf; NaN
+  // stays NaN and makes the sum NaN.
   float (*exp_sum)(float* x, int64_t n, float max);
 };
 

@@ -1,0 +1,17 @@
+// The attention kernels of each ISA level that this build has. Only kernel_table.cc chooses.
+#pragma once
+
+#include "engine/kernels/attention/attention.h"
+
+namespace inhouse::engine {
+
+extern const AttentionKernel kAttentionF32Ref;
+extern const AttentionKernel kAttentionF16Ref;
+#if defined(__x86_64__)
+extern const AttentionKernel kAttentionF32Avx2;
+extern const AttentionKernel kAttentionF16Avx2;
+extern const AttentionKernel kAttentionF32Avx512;
+extern const AttentionKernel kAttentionF16Avx512;
+#endif
+
+}  // namespace inhouse::engine
