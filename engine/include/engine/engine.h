@@ -20,6 +20,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "engine/prompt/chat.h"
+#include "engine/sampling/sampling_options.h"
 #include "engine/tokenizer/tokenizer.h"
 
 namespace inhouse::engine {
@@ -37,18 +38,6 @@ struct EngineOptions {
                                 // and text are unavailable
 };
 
-struct SamplingOptions {
-  float temperature = 1.0F;  // 0 = greedy
-  int top_k = 0;             // 0 = off
-  float top_p = 1.0F;
-  float min_p = 0.0F;
-  float repetition_penalty = 1.0F;  // > 1 discourages tokens of prompt and answer
-  float presence_penalty = 0.0F;    // of tokens in the answer
-  float frequency_penalty = 0.0F;
-  std::vector<std::pair<TokenId, float>> logit_bias = {};
-  std::optional<uint64_t> seed = {};  // same seed, same bytes; none: drawn for the request
-};
-
 struct GenerateRequest {
   std::vector<TokenId> prompt_ids = {};
   SamplingOptions sampling = {};
@@ -61,12 +50,6 @@ struct GenerateRequest {
   bool skip_special_tokens = true;  // in the text
   int logprobs = -1;                // -1 = none, else how many alternatives for each token (0..20)
   bool prompt_logprobs = false;     // also for the prompt's tokens (with `logprobs` >= 0)
-};
-
-struct TokenLogprob {
-  TokenId id = -1;
-  float logprob = 0;  // natural logarithm, before temperature, penalties and bias; -inf possible
-  std::vector<std::pair<TokenId, float>> top = {};  // the most likely tokens, best first
 };
 
 enum class FinishReason : uint8_t { kNone, kStop, kLength, kCancelled, kError };

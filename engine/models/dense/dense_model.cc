@@ -1,0 +1,268 @@
+#include "engine/models/dense/dense_model.h"
+
+#include <algorithm>
+#include <cmath>
+#include <utility>
+
+#include "base/check.h"
+#include "engine/models/dense/dense_config.h"
+#include "engine/models/dense/dense_weights.h"
+#include "engine/ops/attention.h"
+#include "engine/ops/rope.h"
+#include "engine/ops/rows.h"
+
+namespace inhouse::engine {
+namespace {
+
+// Activations of one step, one row per token, carved out of one arena.
+struct Buffers {
+  Arena arena;
+  float* hidden = nullptr;     // [rows][hidden]: the residual stream
+  float* normed = nullptr;     // [rows][hidden]
+  float* qkv = nullptr;        // [rows][qkv width]
+  float* attended = nullptr;   // [rows][heads * head_dim]
+  float* projected = nullptr;  // [rows][hidden]
+  float* gate_up = nullptr;    // [rows][2 * intermediate]
+  float* activated = nullptr;  // [rows][intermediate]
+  float* logits = nullptr;     // [logit rows][vocab]
+};
+
+class DenseModel final : public Model {
+ public:
+  DenseModel(const Checkpoint& checkpoint, DenseConfig config, DenseWeights weights,
+             const KernelTable& kernels)
+      : checkpoint_(checkpoint),
+        config_(std::move(config)),
+        weights_(std::move(weights)),
+        kernels_(kernels),
+        layout_{
+            static_cast<int>(config_.layers), static_cast<int>(config_.kv_heads),
+            static_cast<int>(config_.head_dim),
+            kernels.level == IsaLevel::kRef || weights_.exact_floats ? DType::kF32 : DType::kF16} {
+    DescribeFacts();
+  }
+
+  const ModelFacts& facts() const override { return facts_; }
+
+  int64_t ScratchBytes(const StepLimits& limits, int threads) const override {
+    return ActivationFloats(limits) * static_cast<int64_t>(sizeof(float)) +
+           static_cast<int64_t>(PackedBytes(limits.rows)) +
+           threads * static_cast<int64_t>(MemberBytes());
+  }
+
+  void Load(base::ThreadTeam& team, const StepLimits& limits,
+            const std::function<void(int64_t, int64_t)>& progress) override;
+  void Forward(base::ThreadTeam& team, Communicator& comm, const StepPlan& plan) override;
+  const float* logits(int64_t index) const override {
+    return buffers_.logits + index * config_.vocab_size;
+  }
+
+ private:
+  int64_t QkvWidth() const { return (config_.heads + 2 * config_.kv_heads) * config_.head_dim; }
+  int64_t QWidth() const { return config_.heads * config_.head_dim; }
+  int64_t KvWidth() const { return config_.kv_heads * config_.head_dim; }
+
+  void DescribeFacts();
+  int64_t ActivationFloats(const StepLimits& limits) const;
+  size_t PackedBytes(int64_t rows) const;
+  size_t MemberBytes() const;
+  void AllocateBuffers(const StepLimits& limits);
+  void ReleasePages(const Linear& linear) const;
+
+  void RunLayer(OpContext& context, const DenseLayer& layer, int index, const StepPlan& plan,
+                const AttentionPlan& attention);
+  void RunLogits(OpContext& context, const StepPlan& plan);
+
+  const Checkpoint& checkpoint_;
+  DenseConfig config_;
+  DenseWeights weights_;
+  const KernelTable& kernels_;
+  KvLayout layout_;
+  ModelFacts facts_;
+  StepLimits limits_;
+  Arena weight_memory_;
+  Buffers buffers_;
+  std::unique_ptr<RopeTable> rope_;
+  std::unique_ptr<OpScratch> scratch_;
+  AttentionScratch attention_scratch_;
+};
+
+void DenseModel::DescribeFacts() {
+  facts_.architecture = config_.architecture;
+  facts_.layers = config_.layers;
+  facts_.hidden_size = config_.hidden_size;
+  facts_.vocab_size = config_.vocab_size;
+  facts_.context_tokens = config_.context_tokens;
+  for (const auto& [name, tensor] : checkpoint_.tensors.tensors()) {
+    facts_.parameters_total += ElementCount(tensor.view.shape);
+  }
+  facts_.parameters_active = facts_.parameters_total;
+  for (Linear* linear : weights_.Linears()) {
+    facts_.weight_bytes +=
+        static_cast<int64_t>(AlignUp(static_cast<size_t>(linear->packed_bytes()), 64));
+  }
+  facts_.page_bytes = layout_.page_bytes();
+}
+
+int64_t DenseModel::ActivationFloats(const StepLimits& limits) const {
+  const int64_t row =
+      3 * config_.hidden_size + QkvWidth() + QWidth() + 3 * config_.intermediate_size;
+  return limits.rows * row + limits.logit_rows * config_.vocab_size;
+}
+
+size_t DenseModel::PackedBytes(int64_t rows) const {
+  size_t bytes = 0;
+  for (const Linear* linear : weights_.Linears()) {
+    bytes = std::max(bytes, linear->packed_activation_bytes(rows));
+  }
+  return bytes;
+}
+
+size_t DenseModel::MemberBytes() const {
+  size_t bytes = AttentionMemberBytes(static_cast<int>(config_.head_dim),
+                                      static_cast<int>(config_.heads / config_.kv_heads));
+  for (const Linear* linear : weights_.Linears()) {
+    bytes = std::max(bytes, linear->member_scratch_bytes());
+  }
+  return bytes;
+}
+
+void DenseModel::AllocateBuffers(const StepLimits& limits) {
+  limits_ = limits;
+  buffers_.arena = Arena(static_cast<size_t>(ActivationFloats(limits)) * sizeof(float));
+  auto* next = reinterpret_cast<float*>(buffers_.arena.data());
+  const auto take = [&next](int64_t floats) { return std::exchange(next, next + floats); };
+  buffers_.hidden = take(limits.rows * config_.hidden_size);
+  buffers_.normed = take(limits.rows * config_.hidden_size);
+  buffers_.projected = take(limits.rows * config_.hidden_size);
+  buffers_.qkv = take(limits.rows * QkvWidth());
+  buffers_.attended = take(limits.rows * QWidth());
+  buffers_.gate_up = take(limits.rows * 2 * config_.intermediate_size);
+  buffers_.activated = take(limits.rows * config_.intermediate_size);
+  buffers_.logits = take(limits.logit_rows * config_.vocab_size);
+}
+
+// The stored bytes of packed weights need not stay in memory; the embedding table is read from its
+// map all the time.
+void DenseModel::ReleasePages(const Linear& linear) const {
+  for (const LinearPart& part : linear.parts()) {
+    const StoredTensor* tensor = checkpoint_.tensors.Find(part.name);
+    if (tensor == nullptr || tensor->view.bytes.data() == weights_.embedding.bytes.data()) continue;
+    tensor->file->DontNeed(tensor->file_offset, tensor->view.bytes.size());
+  }
+}
+
+void DenseModel::Load(base::ThreadTeam& team, const StepLimits& limits,
+                      const std::function<void(int64_t, int64_t)>& progress) {
+  weight_memory_ = Arena(static_cast<size_t>(facts_.weight_bytes));
+  std::byte* next = weight_memory_.data();
+  int64_t done = 0;
+  for (Linear* linear : weights_.Linears()) {
+    team.Run([&](const base::TeamMember& member) { linear->Pack(member, next); });
+    ReleasePages(*linear);
+    linear->ReleaseParts();
+    const size_t bytes = AlignUp(static_cast<size_t>(linear->packed_bytes()), 64);
+    next += bytes;
+    done += static_cast<int64_t>(bytes);
+    if (progress) progress(done, facts_.weight_bytes);
+  }
+  AllocateBuffers(limits);
+  rope_ = std::make_unique<RopeTable>(config_.rope, limits.rows);
+  scratch_ = std::make_unique<OpScratch>(team.count(), PackedBytes(limits.rows), MemberBytes());
+  // Only tiles of few tokens are split, one per sequence.
+  const int64_t pages = (limits.context_tokens + kPageTokens - 1) / kPageTokens;
+  const int64_t split_rows = std::max<int64_t>(
+      limits.sequences * SplitRowsMax(layout_, static_cast<int>(config_.heads)), 1);
+  attention_scratch_ = AttentionScratch(split_rows, pages, layout_.head_dim);
+}
+
+void DenseModel::Forward(base::ThreadTeam& team, Communicator& comm, const StepPlan& plan) {
+  INHOUSE_CHECK(plan.rows() <= limits_.rows &&
+                    static_cast<int64_t>(plan.logit_rows.size()) <= limits_.logit_rows &&
+                    static_cast<int64_t>(plan.sequences.size()) <= limits_.sequences,
+                "the step is within the limits that the buffers were sized for");
+  std::vector<int64_t> positions;
+  for (const SequenceSlice& sequence : plan.sequences) {
+    for (int64_t i = 0; i < sequence.tokens; ++i) positions.push_back(sequence.position + i);
+  }
+  const AttentionPlan attention(plan.sequences, layout_, static_cast<int>(config_.heads));
+  team.Run([&](const base::TeamMember& member) {
+    OpContext context{member, kernels_, *scratch_, comm};
+    Embed(context, weights_.embedding, plan.tokens, buffers_.hidden);
+    rope_->Fill(member, positions);
+    for (size_t i = 0; i < weights_.layers.size(); ++i) {
+      RunLayer(context, weights_.layers[i], static_cast<int>(i), plan, attention);
+    }
+    RunLogits(context, plan);
+  });
+}
+
+void DenseModel::RunLayer(OpContext& context, const DenseLayer& layer, int index,
+                          const StepPlan& plan, const AttentionPlan& attention) {
+  const int64_t rows = plan.rows();
+  const int64_t d = config_.hidden_size;
+  const auto heads = static_cast<int>(config_.heads);
+  const auto kv_heads = static_cast<int>(config_.kv_heads);
+  const auto head_dim = static_cast<int>(config_.head_dim);
+  Buffers& b = buffers_;
+  float* q = b.qkv;
+  float* k = q + QWidth();
+  float* v = k + KvWidth();
+
+  RmsNorm(context, b.hidden, layer.attention_norm, config_.rms_norm_eps, rows, b.normed);
+  MatMul(context, layer.qkv, b.normed, d, rows, b.qkv, QkvWidth());
+  if (config_.qk_norm) {
+    RmsNormHeads(context, q, QkvWidth(), layer.q_norm, config_.rms_norm_eps, rows, heads);
+    RmsNormHeads(context, k, QkvWidth(), layer.k_norm, config_.rms_norm_eps, rows, kv_heads);
+  }
+  RotateHeads(context, *rope_, q, QkvWidth(), rows, heads, head_dim);
+  RotateHeads(context, *rope_, k, QkvWidth(), rows, kv_heads, head_dim);
+  context.member.Barrier();
+  const AttentionArguments arguments{.layout = &layout_,
+                                     .layer = index,
+                                     .heads = heads,
+                                     .scale = 1.0F / std::sqrt(static_cast<float>(head_dim)),
+                                     .sequences = plan.sequences,
+                                     .q = q,
+                                     .ldq = QkvWidth(),
+                                     .out = b.attended,
+                                     .ldout = QWidth()};
+  StoreKv(context, arguments, k, v, QkvWidth());
+  Attention(context, arguments, attention, attention_scratch_);
+  MatMul(context, layer.o, b.attended, QWidth(), rows, b.projected, d);
+  AddRows(context, b.hidden, b.projected, d, rows);
+
+  RmsNorm(context, b.hidden, layer.mlp_norm, config_.rms_norm_eps, rows, b.normed);
+  MatMul(context, layer.gate_up, b.normed, d, rows, b.gate_up, 2 * config_.intermediate_size);
+  SwiGlu(context, b.gate_up, config_.intermediate_size, rows, b.activated);
+  MatMul(context, layer.down, b.activated, config_.intermediate_size, rows, b.projected, d);
+  AddRows(context, b.hidden, b.projected, d, rows);
+}
+
+void DenseModel::RunLogits(OpContext& context, const StepPlan& plan) {
+  if (plan.logit_rows.empty()) return;
+  const int64_t d = config_.hidden_size;
+  const auto wanted = static_cast<int64_t>(plan.logit_rows.size());
+  // The wanted rows move to the front of `projected`, which no later op needs.
+  const auto [begin, end] = context.member.Share(wanted);
+  for (int64_t i = begin; i < end; ++i) {
+    std::copy_n(buffers_.hidden + plan.logit_rows[static_cast<size_t>(i)] * d, d,
+                buffers_.projected + i * d);
+  }
+  context.member.Barrier();
+  RmsNorm(context, buffers_.projected, weights_.final_norm, config_.rms_norm_eps, wanted,
+          buffers_.normed);
+  MatMul(context, weights_.head, buffers_.normed, d, wanted, buffers_.logits, config_.vocab_size);
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<Model>> BindDense(const Checkpoint& checkpoint,
+                                                 const KernelTable& kernels,
+                                                 const Architecture& architecture) {
+  INHOUSE_ASSIGN_OR_RETURN(DenseConfig config, ReadDenseConfig(checkpoint, architecture.name));
+  INHOUSE_ASSIGN_OR_RETURN(DenseWeights weights, BindDenseWeights(checkpoint, kernels, config));
+  return std::make_unique<DenseModel>(checkpoint, std::move(config), std::move(weights), kernels);
+}
+
+}  // namespace inhouse::engine

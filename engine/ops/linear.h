@@ -1,0 +1,97 @@
+// y = W x + b: weights packed once at load for the chosen ISA level, then streamed by the whole
+// team.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "engine/ops/op_context.h"
+#include "engine/tensor/tensor_view.h"
+
+namespace inhouse::engine {
+
+// Stored rows that form a part of a Linear's outputs. The views stay valid until Pack() has
+// returned.
+struct LinearPart {
+  std::string name = {};   // of the tensor, for messages
+  TensorView weight = {};  // [out, in]
+  // Output row i is stored row row_order[i]; empty = in order. (GGUF llama files store q and k
+  // permuted.)
+  std::vector<int64_t> row_order = {};
+  std::vector<float> bias = {};  // [out] or empty
+};
+
+// Several parts with the same input are one product: q, k and v; gate and up. They may differ in
+// stored type.
+class Linear {
+ public:
+  // Checks shapes and types against the kernels. Errors name the tensor.
+  static absl::StatusOr<Linear> Plan(std::vector<LinearPart> parts, const KernelTable& kernels);
+
+  int64_t in_features() const { return in_; }
+  int64_t out_features() const { return out_; }
+  int64_t packed_bytes() const { return packed_bytes_; }
+  int64_t stored_bytes() const { return stored_bytes_; }
+  // Bytes that MatMul needs of OpScratch for up to `rows` activation rows.
+  size_t packed_activation_bytes(int64_t rows) const;
+  size_t member_scratch_bytes() const;
+
+  // Packs this member's share of the panels into `memory` (packed_bytes(), 64-byte aligned), which
+  // the Linear refers to from then on. Collective, without a barrier. The stored rows are not
+  // needed afterwards.
+  void Pack(const base::TeamMember& member, std::byte* memory);
+  const std::vector<LinearPart>& parts() const { return parts_; }
+  void ReleaseParts();  // after all members have packed
+
+ private:
+  friend void MatMul(OpContext& context, const Linear& linear, const float* x, int64_t ldx,
+                     int64_t m, float* y, int64_t ldy);
+
+  // A run of outputs with one kernel.
+  struct Segment {
+    const MatMulKernel* kernel;
+    int64_t row_begin;  // first output
+    int64_t rows;
+    int64_t panels;
+    int64_t panel_begin;  // of the whole Linear
+    int64_t panel_bytes;
+    int64_t byte_begin;  // in the packed memory
+    size_t activation;   // index into activations_
+  };
+  // A distinct way to lay out x.
+  struct Activation {
+    const MatMulKernel* kernel;  // packs it
+  };
+
+  struct Panels {
+    const Segment* segment;
+    int64_t begin;
+    int64_t end;
+  };
+  void RunPanels(const Panels& panels, int64_t m, const OpScratch& scratch, int member, float* y,
+                 int64_t ldy) const;
+  std::byte* PackedActivation(const OpScratch& scratch, size_t activation, int64_t m) const;
+  size_t ActivationBytes(const Activation& activation, int64_t rows) const;
+
+  std::vector<LinearPart> parts_;
+  std::vector<Segment> segments_;
+  std::vector<Activation> activations_;  // one per distinct layout
+  std::vector<float> bias_;              // [out] or empty
+  int64_t in_ = 0;
+  int64_t out_ = 0;
+  int64_t packed_bytes_ = 0;
+  int64_t stored_bytes_ = 0;
+  int64_t panels_ = 0;
+  const std::byte* packed_ = nullptr;
+};
+
+// y[m][out] = W x[m][in] + b for m >= 1 rows. Collective.
+void MatMul(OpContext& context, const Linear& linear, const float* x, int64_t ldx, int64_t m,
+            float* y, int64_t ldy);
+
+}  // namespace inhouse::engine

@@ -1,0 +1,91 @@
+#include "engine/runtime/byte_plan.h"
+
+#include <algorithm>
+#include <fstream>
+#include <string>
+
+#include "base/status.h"
+#include "fmt/format.h"
+
+namespace inhouse::engine {
+namespace {
+
+// A step computes this many rows of logits at most: prompts whose logits are all wanted are cut into such chunks.
+constexpr int64_t kLogitRows = 64;
+// Left to the operating system, the page cache of the embedding table and the process itself.
+constexpr int64_t kReserve = 256LL << 20;
+
+// A limit file holds a number or "max"; 0 = none.
+int64_t ReadNumber(const char* path) {
+  std::ifstream file(path);
+  int64_t value = 0;
+  return file >> value ? value : 0;
+}
+
+std::string Bytes(int64_t bytes) {
+  constexpr double kMiB = 1024.0 * 1024.0;
+  const double mib = static_cast<double>(bytes) / kMiB;
+  return mib < 1024 ? fmt::format("{:.1f} MiB", mib) : fmt::format("{:.2f} GiB", mib / 1024);
+}
+
+}  // namespace
+
+int64_t AvailableMemory() {
+  int64_t available = int64_t{1} << 62;
+  std::ifstream meminfo("/proc/meminfo");
+  std::string line;
+  while (std::getline(meminfo, line)) {
+    if (line.rfind("MemAvailable:", 0) == 0) {
+      available = std::strtoll(line.c_str() + 13, nullptr, 10) << 10;
+    }
+  }
+  const int64_t limit = ReadNumber("/sys/fs/cgroup/memory.max");
+  if (limit > 0) available = std::min(available, limit - ReadNumber("/sys/fs/cgroup/memory.current"));
+  return std::max<int64_t>(available, 0);
+}
+
+absl::StatusOr<BytePlan> PlanBytes(const Model& model, const EngineOptions& options, int threads, int64_t available) {
+  const ModelFacts& facts = model.facts();
+  BytePlan plan;
+  plan.available = available;
+  const int64_t context =
+      options.context_tokens > 0 ? std::min(options.context_tokens, facts.context_tokens) : facts.context_tokens;
+  plan.limits.sequences = std::max(options.max_sequences, 1);
+  plan.limits.rows = std::max<int64_t>(options.prefill_chunk, 1) + plan.limits.sequences;
+  plan.limits.logit_rows = std::max(kLogitRows, plan.limits.sequences);
+  plan.limits.context_tokens = context;
+  plan.bytes.weights = facts.weight_bytes;
+  plan.bytes.kv_per_token = facts.page_bytes / kPageTokens;
+  plan.bytes.scratch = model.ScratchBytes(plan.limits, threads);
+  const int64_t left = available - plan.bytes.weights - plan.bytes.scratch - kReserve;
+  const int64_t one_context = (context + kPageTokens - 1) / kPageTokens;
+  // By default: four whole contexts, or half of what is left, but one whole context if that fits at all.
+  int64_t pages = std::min(4 * one_context, left / 2 / facts.page_bytes);
+  pages = std::max(pages, std::min(one_context, left / facts.page_bytes));
+  if (options.kv_bytes > 0) pages = options.kv_bytes / facts.page_bytes;
+  plan.pages = std::max<int64_t>(pages, 0);
+  plan.bytes.kv = plan.pages * facts.page_bytes;
+  plan.limits.context_tokens = std::min(context, plan.pages * kPageTokens);
+  const bool wanted_all = options.context_tokens > 0 || options.kv_bytes > 0;
+  const int64_t least = wanted_all && options.kv_bytes == 0 ? one_context : 1;
+  if (plan.pages < least || plan.bytes.kv > left) {
+    plan.bytes.kv = std::max(plan.bytes.kv, least * facts.page_bytes);
+    plan.limits.context_tokens = std::max(plan.limits.context_tokens, std::min(context, least * kPageTokens));
+    return base::InputError(absl::StatusCode::kResourceExhausted,
+                            {.file = options.model,
+                             .field = "memory",
+                             .value = Bytes(plan.total() + kReserve),
+                             .expected = fmt::format("at most {} available: {}", Bytes(available), Describe(plan)),
+                             .hint = "Use a smaller --context, a smaller or quantized model, or a larger machine."});
+  }
+  return plan;
+}
+
+std::string Describe(const BytePlan& plan) {
+  return fmt::format("weights {} + KV {} ({} tokens, {} a token) + scratch {} = {} of {} available",
+                     Bytes(plan.bytes.weights), Bytes(plan.bytes.kv), plan.pages * kPageTokens,
+                     Bytes(plan.bytes.kv_per_token), Bytes(plan.bytes.scratch), Bytes(plan.total()),
+                     Bytes(plan.available));
+}
+
+}  // namespace inhouse::engine

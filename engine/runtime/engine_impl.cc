@@ -1,0 +1,217 @@
+#include "engine/runtime/engine_impl.h"
+
+#include <algorithm>
+#include <random>
+#include <utility>
+
+#include "absl/time/time.h"
+#include "base/status.h"
+#include "engine/runtime/check_request.h"
+
+namespace inhouse::engine {
+namespace {
+
+// The caller's end of a request: only the cancel flag.
+class SessionImpl final : public Session {
+ public:
+  explicit SessionImpl(std::shared_ptr<std::atomic<bool>> flag) : flag_(std::move(flag)) {}
+  ~SessionImpl() override { Cancel(); }
+  void Cancel() override { flag_->store(true, std::memory_order_relaxed); }
+
+ private:
+  std::shared_ptr<std::atomic<bool>> flag_;
+};
+
+uint64_t RandomSeed() {
+  std::random_device device;
+  return static_cast<uint64_t>(device()) << 32 | device();
+}
+
+}  // namespace
+
+EngineImpl::EngineImpl(LoadedModel loaded)
+    : loaded_(std::move(loaded)),
+      pool_(loaded_.model->facts().page_bytes, loaded_.plan.pages),
+      scheduler_(loaded_.plan.limits, &pool_) {
+  own_stats_.kv_pages_total = pool_.total();
+  stats_ = own_stats_;
+  thread_ = std::thread([this] { Loop(); });
+}
+
+EngineImpl::~EngineImpl() {
+  {
+    absl::MutexLock lock(&mutex_);
+    stop_ = true;
+  }
+  thread_.join();
+}
+
+absl::StatusOr<std::unique_ptr<Session>> EngineImpl::Submit(GenerateRequest request, EventCallback on_event) {
+  INHOUSE_RETURN_IF_ERROR(CheckRequest(loaded_.info, loaded_.tokenizer != nullptr, &request));
+  if (!request.sampling.seed) request.sampling.seed = RandomSeed();
+  auto inner = std::make_unique<Request>(std::move(request), std::move(on_event), loaded_.tokenizer.get(),
+                                         loaded_.info.end_tokens, *loaded_.kernels->elementwise);
+  auto session = std::make_unique<SessionImpl>(inner->cancel_flag());
+  absl::MutexLock lock(&mutex_);
+  if (draining_ || stop_) return absl::UnavailableError("the engine is shutting down and accepts no new requests");
+  if (in_flight_ >= loaded_.options.queue_max + loaded_.options.max_sequences) {
+    return base::InputError(absl::StatusCode::kResourceExhausted,
+                            {.field = "queue",
+                             .value = std::to_string(in_flight_) + " requests in flight",
+                             .expected = "room for one more",
+                             .hint = "Try again later."});
+  }
+  ++in_flight_;
+  arrivals_.push_back(std::move(inner));
+  return session;
+}
+
+absl::StatusOr<std::vector<std::vector<float>>> EngineImpl::Logits(std::span<const TokenId> ids,
+                                                                   const LogitsOptions& options) {
+  GenerateRequest check;
+  check.prompt_ids.assign(ids.begin(), ids.end());
+  check.max_tokens = 0;
+  INHOUSE_RETURN_IF_ERROR(CheckRequest(loaded_.info, true, &check));
+  LogitsJob job;
+  job.sequence.tokens = std::move(check.prompt_ids);
+  job.sequence.prompt_tokens = static_cast<int64_t>(ids.size());
+  job.sequence.all_logits = options.all;
+  job.sequence.chunk_max = options.chunk;
+  job.all = options.all;
+  absl::MutexLock lock(&mutex_);
+  if (draining_ || stop_) return absl::UnavailableError("the engine is shutting down");
+  job_arrivals_.push_back(&job);
+  mutex_.Await(absl::Condition(&job.done));
+  return std::move(job.rows);
+}
+
+void EngineImpl::Drain(double seconds_max) {
+  absl::MutexLock lock(&mutex_);
+  draining_ = true;
+  const auto idle = [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return in_flight_ == 0; };
+  mutex_.AwaitWithTimeout(absl::Condition(&idle), absl::Seconds(seconds_max));
+}
+
+EngineStats EngineImpl::stats() const {
+  absl::MutexLock lock(&mutex_);
+  EngineStats stats = stats_;
+  stats.waiting += static_cast<int64_t>(arrivals_.size());
+  return stats;
+}
+
+void EngineImpl::Loop() {
+  while (TakeArrivals()) {
+    DropCancelled();
+    if (const auto step = scheduler_.Next()) RunStep(*step);
+    PublishStats();
+  }
+  while (!active_.empty()) {
+    Request* request = active_.back().get();
+    request->End(FinishReason::kCancelled);
+    Finish(request);
+  }
+}
+
+// Moves what was submitted into the scheduler; sleeps while there is nothing to do.
+bool EngineImpl::TakeArrivals() {
+  absl::MutexLock lock(&mutex_);
+  const auto work = [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    return stop_ || !arrivals_.empty() || !job_arrivals_.empty();
+  };
+  if (active_.empty() && jobs_.empty()) mutex_.Await(absl::Condition(&work));
+  for (; !arrivals_.empty(); arrivals_.pop_front()) {
+    active_.push_back(std::move(arrivals_.front()));
+    scheduler_.Add(&active_.back()->sequence());
+  }
+  for (; !job_arrivals_.empty(); job_arrivals_.pop_front()) {
+    jobs_.push_back(job_arrivals_.front());
+    scheduler_.Add(&jobs_.back()->sequence);
+  }
+  return !stop_ || !jobs_.empty();
+}
+
+void EngineImpl::DropCancelled() {
+  for (size_t i = active_.size(); i-- > 0;) {
+    Request* request = active_[i].get();
+    if (!request->cancelled().load(std::memory_order_relaxed)) continue;
+    request->End(FinishReason::kCancelled);
+    Finish(request);
+  }
+}
+
+void EngineImpl::RunStep(const Step& step) {
+  const auto now = Request::Clock::now();
+  for (const auto& request : active_) {
+    const auto part = std::find_if(step.parts.begin(), step.parts.end(), [&request](const StepPart& p) {
+      return p.sequence == &request->sequence();
+    });
+    if (part != step.parts.end() && !request->started()) request->Started(now);
+  }
+  loaded_.model->Forward(*loaded_.team, comm_, step.plan);
+  Scheduler::Commit(step);
+  ++own_stats_.steps;
+  for (const StepPart& part : step.parts) HandOut(part);
+}
+
+void EngineImpl::HandOut(const StepPart& part) {
+  for (LogitsJob* job : jobs_) {
+    if (&job->sequence == part.sequence) return HandOutLogits(*job, part);
+  }
+  const auto found = std::find_if(active_.begin(), active_.end(), [&part](const auto& request) {
+    return &request->sequence() == part.sequence;
+  });
+  Request* request = found->get();
+  Sequence& sequence = request->sequence();
+  const int64_t vocab = loaded_.info.vocab_size;
+  const int64_t in_prompt = std::min(sequence.computed, sequence.prompt_tokens) - (sequence.computed - part.tokens);
+  own_stats_.prompt_tokens += std::max<int64_t>(in_prompt, 0);
+  if (part.logits == 0) return;
+  if (sequence.all_logits) {
+    request->OnPromptLogits(sequence.computed - part.logits, part.logits, loaded_.model->logits(part.logits_begin),
+                            vocab);
+  }
+  if (sequence.pending() > 0) return;
+  const int64_t last = part.logits_begin + part.logits - 1;
+  const int64_t before = request->usage().completion_tokens;
+  const bool ended = request->OnNextLogits({loaded_.model->logits(last), static_cast<size_t>(vocab)});
+  own_stats_.generation_tokens += request->usage().completion_tokens - before;
+  if (ended) Finish(request);
+}
+
+void EngineImpl::HandOutLogits(LogitsJob& job, const StepPart& part) {
+  const int64_t vocab = loaded_.info.vocab_size;
+  for (int64_t i = 0; i < part.logits; ++i) {
+    const float* row = loaded_.model->logits(part.logits_begin + i);
+    job.rows.emplace_back(row, row + vocab);
+  }
+  own_stats_.prompt_tokens += part.tokens;
+  if (job.sequence.pending() > 0) return;
+  scheduler_.Remove(&job.sequence);
+  std::erase(jobs_, &job);
+  absl::MutexLock lock(&mutex_);
+  job.done = true;
+}
+
+void EngineImpl::Finish(Request* request) {
+  scheduler_.Remove(&request->sequence());
+  std::erase_if(active_, [request](const auto& owned) { return owned.get() == request; });
+  absl::MutexLock lock(&mutex_);
+  --in_flight_;
+}
+
+void EngineImpl::PublishStats() {
+  own_stats_.running = scheduler_.running();
+  own_stats_.waiting = scheduler_.waiting();
+  own_stats_.preemptions = scheduler_.preemptions();
+  own_stats_.kv_pages_used = pool_.used();
+  own_stats_.oldest_waiting_seconds = 0;
+  for (const auto& request : active_) {
+    if (request->started()) continue;
+    const std::chrono::duration<double> age = Request::Clock::now() - request->submitted();
+    own_stats_.oldest_waiting_seconds = std::max(own_stats_.oldest_waiting_seconds, age.count());
+  }
+  absl::MutexLock lock(&mutex_);
+  stats_ = own_stats_;
+}
+
+}  // namespace inhouse::engine

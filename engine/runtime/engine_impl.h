@@ -1,0 +1,87 @@
+// The Engine behind the front door: one thread that plans steps, runs them on the team and hands tokens out.
+#pragma once
+
+#include <deque>
+#include <memory>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/synchronization/mutex.h"
+#include "base/thread_team.h"
+#include "engine/cache/page_pool.h"
+#include "engine/comm/communicator.h"
+#include "engine/engine.h"
+#include "engine/formats/checkpoint.h"
+#include "engine/models/model.h"
+#include "engine/runtime/byte_plan.h"
+#include "engine/runtime/request.h"
+#include "engine/scheduler/scheduler.h"
+
+namespace inhouse::engine {
+
+// Everything that Load puts together, in the order of its lifetime.
+struct LoadedModel {
+  EngineOptions options;
+  ModelInfo info;
+  BytePlan plan;
+  const KernelTable* kernels = nullptr;
+  std::unique_ptr<Checkpoint> checkpoint;
+  std::unique_ptr<Tokenizer> tokenizer;     // null: none
+  std::unique_ptr<ChatFormat> chat_format;  // null: none
+  std::unique_ptr<base::ThreadTeam> team;
+  std::unique_ptr<Model> model;
+};
+
+class EngineImpl final : public Engine {
+ public:
+  explicit EngineImpl(LoadedModel loaded);
+  ~EngineImpl() override;
+
+  absl::StatusOr<std::unique_ptr<Session>> Submit(GenerateRequest request, EventCallback on_event) override;
+  void Drain(double seconds_max) override;
+  absl::StatusOr<std::vector<std::vector<float>>> Logits(std::span<const TokenId> ids,
+                                                         const LogitsOptions& options) override;
+  const ModelInfo& info() const override { return loaded_.info; }
+  EngineStats stats() const override;
+  const Tokenizer* tokenizer() const override { return loaded_.tokenizer.get(); }
+  const ChatFormat* chat_format() const override { return loaded_.chat_format.get(); }
+
+ private:
+  // A prompt whose raw logits are wanted; lives on the stack of the caller of Logits.
+  struct LogitsJob {
+    Sequence sequence;
+    bool all = false;
+    std::vector<std::vector<float>> rows;
+    bool done = false;
+  };
+
+  void Loop();
+  bool TakeArrivals() ABSL_LOCKS_EXCLUDED(mutex_);  // false: stop
+  void DropCancelled();
+  void RunStep(const Step& step);
+  void HandOut(const StepPart& part);
+  void HandOutLogits(LogitsJob& job, const StepPart& part) ABSL_LOCKS_EXCLUDED(mutex_);
+  void Finish(Request* request);
+  void PublishStats() ABSL_LOCKS_EXCLUDED(mutex_);
+
+  LoadedModel loaded_;
+  SingleProcess comm_;
+  PagePool pool_;
+  Scheduler scheduler_;  // engine thread only, as are the following two
+  std::vector<std::unique_ptr<Request>> active_;
+  std::vector<LogitsJob*> jobs_;
+
+  mutable absl::Mutex mutex_;
+  std::deque<std::unique_ptr<Request>> arrivals_ ABSL_GUARDED_BY(mutex_);
+  std::deque<LogitsJob*> job_arrivals_ ABSL_GUARDED_BY(mutex_);
+  bool stop_ ABSL_GUARDED_BY(mutex_) = false;
+  bool draining_ ABSL_GUARDED_BY(mutex_) = false;
+  int64_t in_flight_ ABSL_GUARDED_BY(mutex_) = 0;  // submitted and not ended
+  EngineStats stats_ ABSL_GUARDED_BY(mutex_);
+  EngineStats own_stats_;  // engine thread's copy
+  std::thread thread_;     // last: starts when everything else is ready
+};
+
+}  // namespace inhouse::engine

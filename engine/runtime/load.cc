@@ -1,0 +1,84 @@
+// Engine::Load: from a path to a running engine.
+#include <algorithm>
+#include <filesystem>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "base/status.h"
+#include "engine/engine.h"
+#include "engine/runtime/byte_plan.h"
+#include "engine/runtime/engine_impl.h"
+#include "engine/runtime/model_defaults.h"
+#include "engine/runtime/tokenizer_loader.h"
+#include "fmt/format.h"
+
+namespace inhouse::engine {
+namespace {
+
+absl::StatusOr<const KernelTable*> ChooseKernels(const std::string& isa) {
+  const KernelTable* table = ChooseTable(isa);
+  if (table != nullptr) return table;
+  std::string known;
+  for (const IsaLevel level : SupportedLevels()) {
+    known += (known.empty() ? "" : ", ") + std::string(Name(level));
+  }
+  return base::InvalidInput({.field = "isa", .value = isa, .expected = "a level that this CPU has: " + known});
+}
+
+std::string BaseName(const std::string& path) {
+  std::filesystem::path p(path);
+  if (!p.has_filename()) p = p.parent_path();
+  return p.extension() == ".gguf" ? p.stem().string() : p.filename().string();
+}
+
+absl::Status LoadTokenizerAndFormat(LoadedModel* loaded) {
+  absl::StatusOr<std::unique_ptr<Tokenizer>> tokenizer = LoadTokenizer(*loaded->checkpoint);
+  if (!tokenizer.ok()) {
+    return loaded->options.need_tokenizer ? std::move(tokenizer).status() : absl::OkStatus();
+  }
+  loaded->tokenizer = *std::move(tokenizer);
+  const TokenizerSpec& spec = loaded->tokenizer->spec();
+  if (spec.chat_template.empty()) return absl::OkStatus();
+  INHOUSE_ASSIGN_OR_RETURN(loaded->chat_format, CreateJinjaFormat(spec.chat_template, spec.path));
+  return absl::OkStatus();
+}
+
+void DescribeModel(LoadedModel* loaded) {
+  const ModelFacts& facts = loaded->model->facts();
+  ModelInfo& info = loaded->info;
+  info.path = loaded->options.model;
+  info.name = BaseName(loaded->options.model);
+  info.architecture = facts.architecture;
+  info.parameters_total = facts.parameters_total;
+  info.parameters_active = facts.parameters_active;
+  info.vocab_size = facts.vocab_size;
+  info.layers = facts.layers;
+  info.hidden_size = facts.hidden_size;
+  info.model_context_tokens = facts.context_tokens;
+  info.isa = std::string(Name(loaded->kernels->level));
+  info.threads = loaded->team->count();
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<Engine>> Engine::Load(const EngineOptions& options, const Progress& progress) {
+  LoadedModel loaded;
+  loaded.options = options;
+  INHOUSE_ASSIGN_OR_RETURN(loaded.kernels, ChooseKernels(options.isa));
+  INHOUSE_ASSIGN_OR_RETURN(loaded.checkpoint, Checkpoint::Open(options.model));
+  INHOUSE_ASSIGN_OR_RETURN(loaded.model, Model::Bind(*loaded.checkpoint, *loaded.kernels));
+  INHOUSE_RETURN_IF_ERROR(LoadTokenizerAndFormat(&loaded));
+  loaded.team =
+      std::make_unique<base::ThreadTeam>(options.threads > 0 ? options.threads : base::DefaultThreadCount());
+  INHOUSE_ASSIGN_OR_RETURN(loaded.plan,
+                           PlanBytes(*loaded.model, options, loaded.team->count(), AvailableMemory()));
+  DescribeModel(&loaded);
+  INHOUSE_RETURN_IF_ERROR(ReadModelDefaults(*loaded.checkpoint, loaded.tokenizer.get(), &loaded.info));
+  loaded.info.bytes = loaded.plan.bytes;
+  loaded.info.context_tokens = loaded.plan.limits.context_tokens;
+  loaded.model->Load(*loaded.team, loaded.plan.limits, progress);
+  return std::make_unique<EngineImpl>(std::move(loaded));
+}
+
+}  // namespace inhouse::engine

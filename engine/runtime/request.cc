@@ -1,0 +1,125 @@
+#include "engine/runtime/request.h"
+
+#include <algorithm>
+#include <limits>
+#include <utility>
+
+namespace inhouse::engine {
+namespace {
+
+double Milliseconds(Request::Clock::duration d) { return std::chrono::duration<double, std::milli>(d).count(); }
+
+}  // namespace
+
+Request::Request(GenerateRequest request, EventCallback on_event, const Tokenizer* tokenizer,
+                 std::vector<TokenId> end_tokens, const ElementwiseKernels& kernels)
+    : request_(std::move(request)),
+      on_event_(std::move(on_event)),
+      end_tokens_(std::move(end_tokens)),
+      kernels_(kernels),
+      sampler_(request_.sampling, request_.prompt_ids, kernels),
+      stop_(request_.stop, request_.include_stop) {
+  sequence_.tokens = request_.prompt_ids;
+  sequence_.prompt_tokens = static_cast<int64_t>(request_.prompt_ids.size());
+  sequence_.all_logits = request_.prompt_logprobs && request_.logprobs >= 0;
+  usage_.prompt_tokens = sequence_.prompt_tokens;
+  if (tokenizer != nullptr) decoder_.emplace(*tokenizer, request_.skip_special_tokens);
+  if (sequence_.all_logits) {
+    TokenLogprob first;  // nothing comes before it
+    first.id = request_.prompt_ids.front();
+    first.logprob = std::numeric_limits<float>::quiet_NaN();
+    prompt_logprobs_.push_back(first);
+  }
+}
+
+void Request::Started(Clock::time_point now) { started_ = now; }
+
+void Request::OnPromptLogits(int64_t first, int64_t rows, const float* logits, int64_t vocab) {
+  if (!sequence_.all_logits) return;
+  for (int64_t i = 0; i < rows; ++i) {
+    const int64_t next = first + i + 1;
+    if (next >= sequence_.prompt_tokens || next != static_cast<int64_t>(prompt_logprobs_.size())) continue;
+    prompt_logprobs_.push_back(ComputeLogprob({logits + i * vocab, static_cast<size_t>(vocab)},
+                                              request_.prompt_ids[static_cast<size_t>(next)], request_.logprobs,
+                                              kernels_));
+  }
+}
+
+bool Request::IsEnd(TokenId id) const {
+  const auto in = [id](const std::vector<TokenId>& ids) { return std::find(ids.begin(), ids.end(), id) != ids.end(); };
+  return in(request_.stop_ids) || (!request_.ignore_eos && in(end_tokens_));
+}
+
+void Request::Emit(TokenEvent event) {
+  event.usage = usage_;
+  if (on_event_) on_event_(std::move(event));
+}
+
+bool Request::OnNextLogits(std::span<const float> logits) {
+  if (!prompt_logprobs_.empty()) {
+    TokenEvent event;
+    event.prompt_logprobs = std::exchange(prompt_logprobs_, {});
+    sequence_.all_logits = false;
+    Emit(std::move(event));
+  }
+  if (request_.max_tokens == 0) {
+    End(FinishReason::kLength);
+    return true;
+  }
+  const bool early = usage_.completion_tokens < request_.min_tokens;
+  std::vector<TokenId> banned;
+  if (early) {
+    banned = request_.stop_ids;
+    if (!request_.ignore_eos) banned.insert(banned.end(), end_tokens_.begin(), end_tokens_.end());
+    std::erase_if(banned, [&logits](TokenId id) { return id < 0 || static_cast<size_t>(id) >= logits.size(); });
+  }
+  const TokenId id = sampler_.Sample(logits, banned);
+  sampler_.Accept(id);
+  TokenEvent event;
+  event.ids = {id};
+  if (request_.logprobs >= 0) event.logprobs = {ComputeLogprob(logits, id, request_.logprobs, kernels_)};
+  ++usage_.completion_tokens;
+  last_token_ = Clock::now();
+  if (!first_token_) first_token_ = last_token_;
+  return Continue(id, std::move(event));
+}
+
+// Turns the token into text, looks for the end, tells the callback. True = ended.
+bool Request::Continue(TokenId id, TokenEvent event) {
+  sequence_.tokens.push_back(id);
+  const bool end_token = IsEnd(id);
+  if (decoder_ && (!end_token || request_.include_stop)) event.text = stop_.Push(decoder_->Push(id));
+  const bool length = usage_.completion_tokens >= request_.max_tokens;
+  if (!end_token && !stop_.stopped() && !length) {
+    Emit(std::move(event));
+    return false;
+  }
+  if (decoder_) {
+    event.text += stop_.Push(decoder_->Finish());
+    event.text += stop_.Finish();
+  }
+  event.finish = end_token || stop_.stopped() ? FinishReason::kStop : FinishReason::kLength;
+  event.stop_string = stop_.found();
+  event.timings = {.queue_ms = Milliseconds(*started_ - submitted_),
+                   .prefill_ms = Milliseconds(*first_token_ - *started_),
+                   .decode_ms = Milliseconds(last_token_ - *first_token_)};
+  Emit(std::move(event));
+  return true;
+}
+
+void Request::End(FinishReason reason, absl::Status error) {
+  TokenEvent event;
+  if (decoder_ && reason != FinishReason::kError) {
+    event.text = stop_.Push(decoder_->Finish());
+    event.text += stop_.Finish();
+  }
+  event.finish = reason;
+  event.error = std::move(error);
+  const Clock::time_point now = Clock::now();
+  event.timings.queue_ms = Milliseconds(started_.value_or(now) - submitted_);
+  if (started_) event.timings.prefill_ms = Milliseconds(first_token_.value_or(now) - *started_);
+  if (first_token_) event.timings.decode_ms = Milliseconds(last_token_ - *first_token_);
+  Emit(std::move(event));
+}
+
+}  // namespace inhouse::engine

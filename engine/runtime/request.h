@@ -1,0 +1,66 @@
+// One request inside the engine: its sequence, its sampler, its text, and what its callback has been told.
+#pragma once
+
+#include <atomic>
+#include <chrono>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "engine/engine.h"
+#include "engine/runtime/stop_matcher.h"
+#include "engine/sampling/sampler.h"
+#include "engine/scheduler/scheduler.h"
+
+namespace inhouse::engine {
+
+// Created by Submit on any thread, then used by the engine thread only, except for `cancelled`.
+class Request {
+ public:
+  using Clock = std::chrono::steady_clock;
+
+  // `request` is already checked. `tokenizer` may be null (no text then). `end_tokens` of the model.
+  Request(GenerateRequest request, EventCallback on_event, const Tokenizer* tokenizer,
+          std::vector<TokenId> end_tokens, const ElementwiseKernels& kernels);
+
+  Sequence& sequence() { return sequence_; }
+  std::atomic<bool>& cancelled() { return *cancelled_; }
+  std::shared_ptr<std::atomic<bool>> cancel_flag() const { return cancelled_; }
+  Clock::time_point submitted() const { return submitted_; }
+
+  void Started(Clock::time_point now);  // its first step begins
+  bool started() const { return started_.has_value(); }
+
+  // Logits of prompt rows [first, first + rows) arrived ([rows][vocab]); for prompt_logprobs.
+  void OnPromptLogits(int64_t first, int64_t rows, const float* logits, int64_t vocab);
+  // Logits for the next token: samples it, tells the callback, and ends the request if it is the last. True = ended.
+  bool OnNextLogits(std::span<const float> logits);
+  // Ends it for another reason.
+  void End(FinishReason reason, absl::Status error = absl::OkStatus());
+
+  const Usage& usage() const { return usage_; }
+
+ private:
+  bool IsEnd(TokenId id) const;
+  void Emit(TokenEvent event);
+  bool Continue(TokenId id, TokenEvent event);
+
+  GenerateRequest request_;
+  EventCallback on_event_;
+  std::vector<TokenId> end_tokens_;
+  const ElementwiseKernels& kernels_;
+  Sequence sequence_;
+  Sampler sampler_;
+  std::optional<StreamDecoder> decoder_;
+  StopMatcher stop_;
+  std::vector<TokenLogprob> prompt_logprobs_;
+  Usage usage_;
+  std::shared_ptr<std::atomic<bool>> cancelled_ = std::make_shared<std::atomic<bool>>(false);
+  Clock::time_point submitted_ = Clock::now();
+  std::optional<Clock::time_point> started_;
+  std::optional<Clock::time_point> first_token_;
+  Clock::time_point last_token_;
+};
+
+}  // namespace inhouse::engine

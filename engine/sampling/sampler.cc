@@ -1,0 +1,154 @@
+#include "engine/sampling/sampler.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+namespace inhouse::engine {
+namespace {
+
+constexpr float kNever = -std::numeric_limits<float>::infinity();
+
+// SplitMix64 (Steele, Lea, Flood 2014): a good hash of a counter, so draw n needs no state but the seed.
+uint64_t Mix(uint64_t z) {
+  z += 0x9E3779B97F4A7C15U;
+  z = (z ^ z >> 30) * 0xBF58476D1CE4E5B9U;
+  z = (z ^ z >> 27) * 0x94D049BB133111EBU;
+  return z ^ z >> 31;
+}
+
+}  // namespace
+
+Sampler::Sampler(SamplingOptions options, std::span<const int32_t> prompt, const ElementwiseKernels& kernels)
+    : options_(std::move(options)), kernels_(kernels) {
+  if (options_.repetition_penalty != 1.0F) {
+    for (const int32_t id : prompt) counts_.emplace(id, 0);
+  }
+}
+
+void Sampler::Accept(int32_t token) { ++counts_[token]; }
+
+void Sampler::Penalise() {
+  const auto valid = [this](int32_t id) { return id >= 0 && static_cast<size_t>(id) < logits_.size(); };
+  for (const auto& [id, bias] : options_.logit_bias) {
+    if (valid(id)) logits_[static_cast<size_t>(id)] += bias;
+  }
+  for (const auto& [id, count] : counts_) {
+    if (!valid(id)) continue;
+    float& logit = logits_[static_cast<size_t>(id)];
+    // Keskar et al. 2019 (CTRL), as transformers applies it to both signs.
+    logit = logit > 0 ? logit / options_.repetition_penalty : logit * options_.repetition_penalty;
+    if (count > 0) {
+      logit -= options_.presence_penalty + options_.frequency_penalty * static_cast<float>(count);
+    }
+  }
+}
+
+int32_t Sampler::Sample(std::span<const float> logits, std::span<const int32_t> banned) {
+  logits_.assign(logits.begin(), logits.end());
+  Penalise();
+  for (const int32_t id : banned) logits_[static_cast<size_t>(id)] = kNever;
+  if (options_.temperature == 0.0F) {
+    return static_cast<int32_t>(kernels_.argmax(logits_.data(), static_cast<int64_t>(logits_.size())));
+  }
+  kernels_.scale(logits_.data(), 1.0F / options_.temperature, static_cast<int64_t>(logits_.size()));
+  return Draw();
+}
+
+int32_t Sampler::Draw() {
+  const auto n = static_cast<int64_t>(logits_.size());
+  const float max = kernels_.max(logits_.data(), n);
+  const double u = Uniform();
+  ++drawn_;
+  if (options_.top_k <= 0 && options_.top_p >= 1.0F && options_.min_p <= 0.0F) {
+    const double target = u * static_cast<double>(kernels_.exp_sum(logits_.data(), n, max));
+    double sum = 0;
+    int32_t last = 0;
+    for (int64_t i = 0; i < n; ++i) {
+      const float p = logits_[static_cast<size_t>(i)];
+      if (p <= 0) continue;
+      sum += static_cast<double>(p);
+      last = static_cast<int32_t>(i);
+      if (sum > target) break;
+    }
+    return last;
+  }
+  const std::vector<Candidate> candidates = SelectTop(max);
+  double total = 0;
+  for (const Candidate& c : candidates) total += std::exp(static_cast<double>(c.logit - max));
+  double sum = 0;
+  for (const Candidate& c : candidates) {
+    sum += std::exp(static_cast<double>(c.logit - max));
+    if (sum > u * total) return c.id;
+  }
+  return candidates.back().id;
+}
+
+// What min-p, top-k and top-p leave, best first; at least one candidate.
+std::vector<Sampler::Candidate> Sampler::SelectTop(float max) const {
+  const float floor = options_.min_p > 0 ? max + std::log(options_.min_p) : kNever;
+  std::vector<Candidate> all;
+  for (size_t i = 0; i < logits_.size(); ++i) {
+    if (logits_[i] >= floor && logits_[i] != kNever) all.push_back({logits_[i], static_cast<int32_t>(i)});
+  }
+  const auto better = [](const Candidate& a, const Candidate& b) {
+    return a.logit != b.logit ? a.logit > b.logit : a.id < b.id;
+  };
+  if (all.empty()) return {{max, static_cast<int32_t>(kernels_.argmax(logits_.data(), static_cast<int64_t>(logits_.size())))}};
+  if (options_.top_k > 0 && static_cast<size_t>(options_.top_k) < all.size()) {
+    std::nth_element(all.begin(), all.begin() + options_.top_k, all.end(), better);
+    all.resize(static_cast<size_t>(options_.top_k));
+  }
+  if (options_.top_p >= 1.0F) {
+    std::sort(all.begin(), all.end(), better);
+    return all;
+  }
+  double total = 0;
+  for (const Candidate& c : all) total += std::exp(static_cast<double>(c.logit - max));
+  // Sorts as far as the nucleus needs: it is usually a few tokens of 150,000.
+  double sum = 0;
+  size_t sorted = 0;
+  size_t keep = 0;
+  while (keep < all.size() && (keep == 0 || sum < static_cast<double>(options_.top_p) * total)) {
+    if (keep == sorted) {
+      const size_t next = std::min(all.size(), sorted == 0 ? 64 : sorted * 4);
+      std::partial_sort(all.begin() + static_cast<std::ptrdiff_t>(sorted), all.begin() + static_cast<std::ptrdiff_t>(next),
+                        all.end(), better);
+      sorted = next;
+    }
+    sum += std::exp(static_cast<double>(all[keep].logit - max));
+    ++keep;
+  }
+  all.resize(keep);
+  return all;
+}
+
+double Sampler::Uniform() const {
+  return static_cast<double>(Mix(Mix(*options_.seed) ^ drawn_) >> 11) * 0x1p-53;
+}
+
+TokenLogprob ComputeLogprob(std::span<const float> logits, int32_t token, int top, const ElementwiseKernels& kernels) {
+  const auto n = static_cast<int64_t>(logits.size());
+  const float max = kernels.max(logits.data(), n);
+  std::vector<float> exponents(logits.begin(), logits.end());
+  const float log_sum = max + std::log(kernels.exp_sum(exponents.data(), n, max));
+  TokenLogprob out;
+  out.id = token;
+  out.logprob = logits[static_cast<size_t>(token)] - log_sum;
+  if (top <= 0) return out;
+  std::vector<int32_t> ids(logits.size());
+  for (size_t i = 0; i < ids.size(); ++i) ids[i] = static_cast<int32_t>(i);
+  const auto keep = std::min<size_t>(static_cast<size_t>(top), ids.size());
+  std::partial_sort(ids.begin(), ids.begin() + static_cast<std::ptrdiff_t>(keep), ids.end(),
+                    [&logits](int32_t a, int32_t b) {
+                      const float x = logits[static_cast<size_t>(a)];
+                      const float y = logits[static_cast<size_t>(b)];
+                      return x != y ? x > y : a < b;
+                    });
+  for (size_t i = 0; i < keep; ++i) {
+    out.top.emplace_back(ids[i], logits[static_cast<size_t>(ids[i])] - log_sum);
+  }
+  return out;
+}
+
+}  // namespace inhouse::engine

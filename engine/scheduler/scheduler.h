@@ -1,0 +1,77 @@
+// Which tokens are computed in the next step: sequences and a page budget -> StepPlan. Pure policy: no clock, no threads.
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <optional>
+#include <vector>
+
+#include "engine/cache/page_pool.h"
+#include "engine/models/step_plan.h"
+
+namespace inhouse::engine {
+
+// One sequence being generated. Owned by the caller; the scheduler changes `computed` and the pages.
+struct Sequence {
+  std::vector<int32_t> tokens;    // prompt and answer so far
+  int64_t prompt_tokens = 0;
+  int64_t computed = 0;           // tokens whose keys and values are in the pages
+  bool all_logits = false;        // logits of every row, not only of the last
+  int64_t logits_from = 0;        // with all_logits: rows before this token were delivered earlier (before a preemption)
+  int64_t chunk_max = 0;          // prefill at most so many tokens a step; 0 = as many as the step takes
+  std::vector<PageId> pages = {};
+  std::vector<std::byte*> page_data = {};
+
+  int64_t pending() const { return static_cast<int64_t>(tokens.size()) - computed; }
+};
+
+// What a step does for one sequence.
+struct StepPart {
+  Sequence* sequence;
+  int64_t tokens;        // computed by the step
+  int64_t logits_begin;  // index of its first logits
+  int64_t logits;        // how many rows of logits
+};
+
+struct Step {
+  StepPlan plan;
+  std::vector<StepPart> parts;
+};
+
+// Continuous batching: every running sequence decodes one token a step, and what is left of the step's rows is filled
+// with prefill chunks, first come first served. When pages run out, the sequence that came last gives all its pages back and is computed
+// again later (its bytes stay the same: results do not depend on the batch). Used by the engine thread only.
+class Scheduler {
+ public:
+  Scheduler(const StepLimits& limits, PagePool* pool);
+
+  void Add(Sequence* sequence);     // to the end of the queue
+  void Remove(Sequence* sequence);  // finished or cancelled: gives its pages back
+
+  // The next step; none if there is nothing to do.
+  std::optional<Step> Next();
+  // The step was computed: its tokens are in the pages.
+  static void Commit(const Step& step);
+
+  int64_t running() const { return static_cast<int64_t>(running_.size()); }
+  int64_t waiting() const { return static_cast<int64_t>(waiting_.size()); }
+  int64_t preemptions() const { return preemptions_; }
+
+ private:
+  void AddPart(Sequence* sequence, int64_t tokens, Step* step) const;
+  int64_t ChunkOf(const Sequence& sequence, const Step& step) const;
+  bool GrowPages(Sequence* sequence, int64_t tokens);  // false: not enough free pages
+  void ReleasePages(Sequence* sequence);
+  void Preempt();  // the sequence that came last
+  void AddDecodes(Step* step);
+  void AddPrefills(Step* step);
+  void Admit(Step* step);
+
+  StepLimits limits_;
+  PagePool* pool_;
+  std::vector<Sequence*> running_;  // in order of arrival
+  std::deque<Sequence*> waiting_;
+  int64_t preemptions_ = 0;
+};
+
+}  // namespace inhouse::engine
