@@ -10,7 +10,8 @@
 namespace inhouse::engine {
 namespace {
 
-// A step computes this many rows of logits at most: prompts whose logits are all wanted are cut into such chunks.
+// A step computes this many rows of logits at most: prompts whose logits are all wanted are cut
+// into such chunks.
 constexpr int64_t kLogitRows = 64;
 // Left to the operating system, the page cache of the embedding table and the process itself.
 constexpr int64_t kReserve = 256LL << 20;
@@ -40,16 +41,19 @@ int64_t AvailableMemory() {
     }
   }
   const int64_t limit = ReadNumber("/sys/fs/cgroup/memory.max");
-  if (limit > 0) available = std::min(available, limit - ReadNumber("/sys/fs/cgroup/memory.current"));
+  if (limit > 0)
+    available = std::min(available, limit - ReadNumber("/sys/fs/cgroup/memory.current"));
   return std::max<int64_t>(available, 0);
 }
 
-absl::StatusOr<BytePlan> PlanBytes(const Model& model, const EngineOptions& options, int threads, int64_t available) {
+absl::StatusOr<BytePlan> PlanBytes(const Model& model, const EngineOptions& options, int threads,
+                                   int64_t available) {
   const ModelFacts& facts = model.facts();
   BytePlan plan;
   plan.available = available;
-  const int64_t context =
-      options.context_tokens > 0 ? std::min(options.context_tokens, facts.context_tokens) : facts.context_tokens;
+  const int64_t context = options.context_tokens > 0
+                              ? std::min(options.context_tokens, facts.context_tokens)
+                              : facts.context_tokens;
   plan.limits.sequences = std::max(options.max_sequences, 1);
   plan.limits.rows = std::max<int64_t>(options.prefill_chunk, 1) + plan.limits.sequences;
   plan.limits.logit_rows = std::max(kLogitRows, plan.limits.sequences);
@@ -59,7 +63,8 @@ absl::StatusOr<BytePlan> PlanBytes(const Model& model, const EngineOptions& opti
   plan.bytes.scratch = model.ScratchBytes(plan.limits, threads);
   const int64_t left = available - plan.bytes.weights - plan.bytes.scratch - kReserve;
   const int64_t one_context = (context + kPageTokens - 1) / kPageTokens;
-  // By default: four whole contexts, or half of what is left, but one whole context if that fits at all.
+  // By default: four whole contexts, or half of what is left, but one whole context if that fits at
+  // all.
   int64_t pages = std::min(4 * one_context, left / 2 / facts.page_bytes);
   pages = std::max(pages, std::min(one_context, left / facts.page_bytes));
   if (options.kv_bytes > 0) pages = options.kv_bytes / facts.page_bytes;
@@ -70,13 +75,15 @@ absl::StatusOr<BytePlan> PlanBytes(const Model& model, const EngineOptions& opti
   const int64_t least = wanted_all && options.kv_bytes == 0 ? one_context : 1;
   if (plan.pages < least || plan.bytes.kv > left) {
     plan.bytes.kv = std::max(plan.bytes.kv, least * facts.page_bytes);
-    plan.limits.context_tokens = std::max(plan.limits.context_tokens, std::min(context, least * kPageTokens));
-    return base::InputError(absl::StatusCode::kResourceExhausted,
-                            {.file = options.model,
-                             .field = "memory",
-                             .value = Bytes(plan.total() + kReserve),
-                             .expected = fmt::format("at most {} available: {}", Bytes(available), Describe(plan)),
-                             .hint = "Use a smaller --context, a smaller or quantized model, or a larger machine."});
+    plan.limits.context_tokens =
+        std::max(plan.limits.context_tokens, std::min(context, least * kPageTokens));
+    return base::InputError(
+        absl::StatusCode::kResourceExhausted,
+        {.file = options.model,
+         .field = "memory",
+         .value = Bytes(plan.total() + kReserve),
+         .expected = fmt::format("at most {} available: {}", Bytes(available), Describe(plan)),
+         .hint = "Use a smaller --context, a smaller or quantized model, or a larger machine."});
   }
   return plan;
 }

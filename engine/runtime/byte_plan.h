@@ -21,8 +21,10 @@ struct BytePlan {
   int64_t total() const { return bytes.weights + bytes.kv + bytes.scratch; }
 };
 
-// Sizes buffers and KV pages for the options. ResourceExhausted with the whole plan in the text if it does not fit into `available`.
-absl::StatusOr<BytePlan> PlanBytes(const Model& model, const EngineOptions& options, int threads, int64_t available);
+// Sizes buffers and KV pages for the options. ResourceExhausted with the whole plan in the text if
+// it does not fit into `available`.
+absl::StatusOr<BytePlan> PlanBytes(const Model& model, const EngineOptions& options, int threads,
+                                   int64_t available);
 
 // "weights 1.2 GiB + KV 3.5 GiB (131072 tokens) + scratch 80 MiB = 4.8 GiB of 20.1 GiB available"
 std::string Describe(const BytePlan& plan);

@@ -14,24 +14,28 @@ absl::Status Bad(const char* field, const std::string& value, const std::string&
   return base::InvalidInput({.field = field, .value = value, .expected = expected});
 }
 
-absl::Status CheckRange(const char* field, float value, float low, float high, const char* expected) {
+absl::Status CheckRange(const char* field, float value, float low, float high,
+                        const char* expected) {
   if (std::isfinite(value) && value >= low && value <= high) return absl::OkStatus();
   return Bad(field, fmt::format("{}", value), expected);
 }
 
 absl::Status CheckSampling(const SamplingOptions& s, int64_t vocab) {
-  INHOUSE_RETURN_IF_ERROR(CheckRange("temperature", s.temperature, 0, 100, "a number from 0 to 100"));
+  INHOUSE_RETURN_IF_ERROR(
+      CheckRange("temperature", s.temperature, 0, 100, "a number from 0 to 100"));
   INHOUSE_RETURN_IF_ERROR(CheckRange("top_p", s.top_p, 0, 1, "a number from 0 to 1"));
   INHOUSE_RETURN_IF_ERROR(CheckRange("min_p", s.min_p, 0, 1, "a number from 0 to 1"));
+  INHOUSE_RETURN_IF_ERROR(CheckRange("repetition_penalty", s.repetition_penalty, 1e-3F, 1e3F,
+                                     "a positive number up to 1000"));
   INHOUSE_RETURN_IF_ERROR(
-      CheckRange("repetition_penalty", s.repetition_penalty, 1e-3F, 1e3F, "a positive number up to 1000"));
-  INHOUSE_RETURN_IF_ERROR(CheckRange("presence_penalty", s.presence_penalty, -100, 100, "a number from -100 to 100"));
+      CheckRange("presence_penalty", s.presence_penalty, -100, 100, "a number from -100 to 100"));
   INHOUSE_RETURN_IF_ERROR(
       CheckRange("frequency_penalty", s.frequency_penalty, -100, 100, "a number from -100 to 100"));
   if (s.top_k < 0) return Bad("top_k", fmt::format("{}", s.top_k), "0 (off) or a positive integer");
   for (const auto& [id, bias] : s.logit_bias) {
     if (id < 0 || id >= vocab) {
-      return Bad("logit_bias", fmt::format("{}", id), fmt::format("token ids from 0 to {}", vocab - 1));
+      return Bad("logit_bias", fmt::format("{}", id),
+                 fmt::format("token ids from 0 to {}", vocab - 1));
     }
     if (!std::isfinite(bias)) return Bad("logit_bias", fmt::format("{}", bias), "finite numbers");
   }
@@ -42,17 +46,19 @@ absl::Status CheckPrompt(const ModelInfo& info, const GenerateRequest& request) 
   if (request.prompt_ids.empty()) return Bad("prompt", "", "at least one token");
   for (const TokenId id : request.prompt_ids) {
     if (id < 0 || id >= info.vocab_size) {
-      return Bad("prompt", fmt::format("{}", id), fmt::format("token ids from 0 to {}", info.vocab_size - 1));
+      return Bad("prompt", fmt::format("{}", id),
+                 fmt::format("token ids from 0 to {}", info.vocab_size - 1));
     }
   }
   const auto tokens = static_cast<int64_t>(request.prompt_ids.size());
   const int64_t room = info.context_tokens - (request.max_tokens > 0 ? 1 : 0);
   if (tokens > room) {
-    return base::InputError(absl::StatusCode::kOutOfRange,
-                            {.field = "prompt",
-                             .value = fmt::format("{} tokens", tokens),
-                             .expected = fmt::format("at most {}: this model's context has {} tokens", room,
-                                                     info.context_tokens)});
+    return base::InputError(
+        absl::StatusCode::kOutOfRange,
+        {.field = "prompt",
+         .value = fmt::format("{} tokens", tokens),
+         .expected = fmt::format("at most {}: this model's context has {} tokens", room,
+                                 info.context_tokens)});
   }
   return absl::OkStatus();
 }

@@ -46,14 +46,17 @@ EngineImpl::~EngineImpl() {
   thread_.join();
 }
 
-absl::StatusOr<std::unique_ptr<Session>> EngineImpl::Submit(GenerateRequest request, EventCallback on_event) {
+absl::StatusOr<std::unique_ptr<Session>> EngineImpl::Submit(GenerateRequest request,
+                                                            EventCallback on_event) {
   INHOUSE_RETURN_IF_ERROR(CheckRequest(loaded_.info, loaded_.tokenizer != nullptr, &request));
   if (!request.sampling.seed) request.sampling.seed = RandomSeed();
-  auto inner = std::make_unique<Request>(std::move(request), std::move(on_event), loaded_.tokenizer.get(),
-                                         loaded_.info.end_tokens, *loaded_.kernels->elementwise);
+  auto inner =
+      std::make_unique<Request>(std::move(request), std::move(on_event), loaded_.tokenizer.get(),
+                                loaded_.info.end_tokens, *loaded_.kernels->elementwise);
   auto session = std::make_unique<SessionImpl>(inner->cancel_flag());
   absl::MutexLock lock(&mutex_);
-  if (draining_ || stop_) return absl::UnavailableError("the engine is shutting down and accepts no new requests");
+  if (draining_ || stop_)
+    return absl::UnavailableError("the engine is shutting down and accepts no new requests");
   if (in_flight_ >= loaded_.options.queue_max + loaded_.options.max_sequences) {
     return base::InputError(absl::StatusCode::kResourceExhausted,
                             {.field = "queue",
@@ -142,9 +145,9 @@ void EngineImpl::DropCancelled() {
 void EngineImpl::RunStep(const Step& step) {
   const auto now = Request::Clock::now();
   for (const auto& request : active_) {
-    const auto part = std::find_if(step.parts.begin(), step.parts.end(), [&request](const StepPart& p) {
-      return p.sequence == &request->sequence();
-    });
+    const auto part =
+        std::find_if(step.parts.begin(), step.parts.end(),
+                     [&request](const StepPart& p) { return p.sequence == &request->sequence(); });
     if (part != step.parts.end() && !request->started()) request->Started(now);
   }
   loaded_.model->Forward(*loaded_.team, comm_, step.plan);
@@ -163,17 +166,19 @@ void EngineImpl::HandOut(const StepPart& part) {
   Request* request = found->get();
   Sequence& sequence = request->sequence();
   const int64_t vocab = loaded_.info.vocab_size;
-  const int64_t in_prompt = std::min(sequence.computed, sequence.prompt_tokens) - (sequence.computed - part.tokens);
+  const int64_t in_prompt =
+      std::min(sequence.computed, sequence.prompt_tokens) - (sequence.computed - part.tokens);
   own_stats_.prompt_tokens += std::max<int64_t>(in_prompt, 0);
   if (part.logits == 0) return;
   if (sequence.all_logits) {
-    request->OnPromptLogits(sequence.computed - part.logits, part.logits, loaded_.model->logits(part.logits_begin),
-                            vocab);
+    request->OnPromptLogits(sequence.computed - part.logits, part.logits,
+                            loaded_.model->logits(part.logits_begin), vocab);
   }
   if (sequence.pending() > 0) return;
   const int64_t last = part.logits_begin + part.logits - 1;
   const int64_t before = request->usage().completion_tokens;
-  const bool ended = request->OnNextLogits({loaded_.model->logits(last), static_cast<size_t>(vocab)});
+  const bool ended =
+      request->OnNextLogits({loaded_.model->logits(last), static_cast<size_t>(vocab)});
   own_stats_.generation_tokens += request->usage().completion_tokens - before;
   if (ended) Finish(request);
 }

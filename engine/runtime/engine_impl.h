@@ -1,4 +1,5 @@
-// The Engine behind the front door: one thread that plans steps, runs them on the team and hands tokens out.
+// The Engine behind the front door: one thread that plans steps, runs them on the team and hands
+// tokens out.
 #pragma once
 
 #include <deque>
@@ -39,7 +40,8 @@ class EngineImpl final : public Engine {
   explicit EngineImpl(LoadedModel loaded);
   ~EngineImpl() override;
 
-  absl::StatusOr<std::unique_ptr<Session>> Submit(GenerateRequest request, EventCallback on_event) override;
+  absl::StatusOr<std::unique_ptr<Session>> Submit(GenerateRequest request,
+                                                  EventCallback on_event) override;
   void Drain(double seconds_max) override;
   absl::StatusOr<std::vector<std::vector<float>>> Logits(std::span<const TokenId> ids,
                                                          const LogitsOptions& options) override;

@@ -23,7 +23,8 @@ absl::StatusOr<const KernelTable*> ChooseKernels(const std::string& isa) {
   for (const IsaLevel level : SupportedLevels()) {
     known += (known.empty() ? "" : ", ") + std::string(Name(level));
   }
-  return base::InvalidInput({.field = "isa", .value = isa, .expected = "a level that this CPU has: " + known});
+  return base::InvalidInput(
+      {.field = "isa", .value = isa, .expected = "a level that this CPU has: " + known});
 }
 
 std::string BaseName(const std::string& path) {
@@ -62,19 +63,21 @@ void DescribeModel(LoadedModel* loaded) {
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<Engine>> Engine::Load(const EngineOptions& options, const Progress& progress) {
+absl::StatusOr<std::unique_ptr<Engine>> Engine::Load(const EngineOptions& options,
+                                                     const Progress& progress) {
   LoadedModel loaded;
   loaded.options = options;
   INHOUSE_ASSIGN_OR_RETURN(loaded.kernels, ChooseKernels(options.isa));
   INHOUSE_ASSIGN_OR_RETURN(loaded.checkpoint, Checkpoint::Open(options.model));
   INHOUSE_ASSIGN_OR_RETURN(loaded.model, Model::Bind(*loaded.checkpoint, *loaded.kernels));
   INHOUSE_RETURN_IF_ERROR(LoadTokenizerAndFormat(&loaded));
-  loaded.team =
-      std::make_unique<base::ThreadTeam>(options.threads > 0 ? options.threads : base::DefaultThreadCount());
-  INHOUSE_ASSIGN_OR_RETURN(loaded.plan,
-                           PlanBytes(*loaded.model, options, loaded.team->count(), AvailableMemory()));
+  loaded.team = std::make_unique<base::ThreadTeam>(
+      options.threads > 0 ? options.threads : base::DefaultThreadCount());
+  INHOUSE_ASSIGN_OR_RETURN(
+      loaded.plan, PlanBytes(*loaded.model, options, loaded.team->count(), AvailableMemory()));
   DescribeModel(&loaded);
-  INHOUSE_RETURN_IF_ERROR(ReadModelDefaults(*loaded.checkpoint, loaded.tokenizer.get(), &loaded.info));
+  INHOUSE_RETURN_IF_ERROR(
+      ReadModelDefaults(*loaded.checkpoint, loaded.tokenizer.get(), &loaded.info));
   loaded.info.bytes = loaded.plan.bytes;
   loaded.info.context_tokens = loaded.plan.limits.context_tokens;
   loaded.model->Load(*loaded.team, loaded.plan.limits, progress);

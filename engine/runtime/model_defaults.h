@@ -7,7 +7,9 @@
 
 namespace inhouse::engine {
 
-// Fills end_tokens and default_sampling from generation_config.json, config.json or GGUF metadata. `tokenizer` may be null.
-absl::Status ReadModelDefaults(const Checkpoint& checkpoint, const Tokenizer* tokenizer, ModelInfo* info);
+// Fills end_tokens and default_sampling from generation_config.json, config.json or GGUF metadata.
+// `tokenizer` may be null.
+absl::Status ReadModelDefaults(const Checkpoint& checkpoint, const Tokenizer* tokenizer,
+                               ModelInfo* info);
 
 }  // namespace inhouse::engine

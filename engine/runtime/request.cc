@@ -7,7 +7,9 @@
 namespace inhouse::engine {
 namespace {
 
-double Milliseconds(Request::Clock::duration d) { return std::chrono::duration<double, std::milli>(d).count(); }
+double Milliseconds(Request::Clock::duration d) {
+  return std::chrono::duration<double, std::milli>(d).count();
+}
 
 }  // namespace
 
@@ -38,15 +40,18 @@ void Request::OnPromptLogits(int64_t first, int64_t rows, const float* logits, i
   if (!sequence_.all_logits) return;
   for (int64_t i = 0; i < rows; ++i) {
     const int64_t next = first + i + 1;
-    if (next >= sequence_.prompt_tokens || next != static_cast<int64_t>(prompt_logprobs_.size())) continue;
+    if (next >= sequence_.prompt_tokens || next != static_cast<int64_t>(prompt_logprobs_.size()))
+      continue;
     prompt_logprobs_.push_back(ComputeLogprob({logits + i * vocab, static_cast<size_t>(vocab)},
-                                              request_.prompt_ids[static_cast<size_t>(next)], request_.logprobs,
-                                              kernels_));
+                                              request_.prompt_ids[static_cast<size_t>(next)],
+                                              request_.logprobs, kernels_));
   }
 }
 
 bool Request::IsEnd(TokenId id) const {
-  const auto in = [id](const std::vector<TokenId>& ids) { return std::find(ids.begin(), ids.end(), id) != ids.end(); };
+  const auto in = [id](const std::vector<TokenId>& ids) {
+    return std::find(ids.begin(), ids.end(), id) != ids.end();
+  };
   return in(request_.stop_ids) || (!request_.ignore_eos && in(end_tokens_));
 }
 
@@ -71,13 +76,16 @@ bool Request::OnNextLogits(std::span<const float> logits) {
   if (early) {
     banned = request_.stop_ids;
     if (!request_.ignore_eos) banned.insert(banned.end(), end_tokens_.begin(), end_tokens_.end());
-    std::erase_if(banned, [&logits](TokenId id) { return id < 0 || static_cast<size_t>(id) >= logits.size(); });
+    std::erase_if(banned, [&logits](TokenId id) {
+      return id < 0 || static_cast<size_t>(id) >= logits.size();
+    });
   }
   const TokenId id = sampler_.Sample(logits, banned);
   sampler_.Accept(id);
   TokenEvent event;
   event.ids = {id};
-  if (request_.logprobs >= 0) event.logprobs = {ComputeLogprob(logits, id, request_.logprobs, kernels_)};
+  if (request_.logprobs >= 0)
+    event.logprobs = {ComputeLogprob(logits, id, request_.logprobs, kernels_)};
   ++usage_.completion_tokens;
   last_token_ = Clock::now();
   if (!first_token_) first_token_ = last_token_;
@@ -88,7 +96,8 @@ bool Request::OnNextLogits(std::span<const float> logits) {
 bool Request::Continue(TokenId id, TokenEvent event) {
   sequence_.tokens.push_back(id);
   const bool end_token = IsEnd(id);
-  if (decoder_ && (!end_token || request_.include_stop)) event.text = stop_.Push(decoder_->Push(id));
+  if (decoder_ && (!end_token || request_.include_stop))
+    event.text = stop_.Push(decoder_->Push(id));
   const bool length = usage_.completion_tokens >= request_.max_tokens;
   if (!end_token && !stop_.stopped() && !length) {
     Emit(std::move(event));

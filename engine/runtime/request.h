@@ -1,4 +1,5 @@
-// One request inside the engine: its sequence, its sampler, its text, and what its callback has been told.
+// One request inside the engine: its sequence, its sampler, its text, and what its callback has
+// been told.
 #pragma once
 
 #include <atomic>
@@ -20,7 +21,8 @@ class Request {
  public:
   using Clock = std::chrono::steady_clock;
 
-  // `request` is already checked. `tokenizer` may be null (no text then). `end_tokens` of the model.
+  // `request` is already checked. `tokenizer` may be null (no text then). `end_tokens` of the
+  // model.
   Request(GenerateRequest request, EventCallback on_event, const Tokenizer* tokenizer,
           std::vector<TokenId> end_tokens, const ElementwiseKernels& kernels);
 
@@ -34,7 +36,8 @@ class Request {
 
   // Logits of prompt rows [first, first + rows) arrived ([rows][vocab]); for prompt_logprobs.
   void OnPromptLogits(int64_t first, int64_t rows, const float* logits, int64_t vocab);
-  // Logits for the next token: samples it, tells the callback, and ends the request if it is the last. True = ended.
+  // Logits for the next token: samples it, tells the callback, and ends the request if it is the
+  // last. True = ended.
   bool OnNextLogits(std::span<const float> logits);
   // Ends it for another reason.
   void End(FinishReason reason, absl::Status error = absl::OkStatus());

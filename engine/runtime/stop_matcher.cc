@@ -5,7 +5,8 @@
 
 namespace inhouse::engine {
 
-StopMatcher::StopMatcher(std::vector<std::string> stops, bool include) : stops_(std::move(stops)), include_(include) {
+StopMatcher::StopMatcher(std::vector<std::string> stops, bool include)
+    : stops_(std::move(stops)), include_(include) {
   std::erase_if(stops_, [](const std::string& stop) { return stop.empty(); });
 }
 

@@ -13,7 +13,8 @@ class StopMatcher {
   // Empty strings are ignored. `include` keeps the found string in the text.
   StopMatcher(std::vector<std::string> stops, bool include);
 
-  // The text that is final after `piece` arrived. After a match it ends there, and found() names the stop string.
+  // The text that is final after `piece` arrived. After a match it ends there, and found() names
+  // the stop string.
   std::string Push(std::string_view piece);
   std::string Finish();  // what was held back
 

@@ -9,7 +9,8 @@ namespace {
 
 constexpr float kNever = -std::numeric_limits<float>::infinity();
 
-// SplitMix64 (Steele, Lea, Flood 2014): a good hash of a counter, so draw n needs no state but the seed.
+// SplitMix64 (Steele, Lea, Flood 2014): a good hash of a counter, so draw n needs no state but the
+// seed.
 uint64_t Mix(uint64_t z) {
   z += 0x9E3779B97F4A7C15U;
   z = (z ^ z >> 30) * 0xBF58476D1CE4E5B9U;
@@ -19,7 +20,8 @@ uint64_t Mix(uint64_t z) {
 
 }  // namespace
 
-Sampler::Sampler(SamplingOptions options, std::span<const int32_t> prompt, const ElementwiseKernels& kernels)
+Sampler::Sampler(SamplingOptions options, std::span<const int32_t> prompt,
+                 const ElementwiseKernels& kernels)
     : options_(std::move(options)), kernels_(kernels) {
   if (options_.repetition_penalty != 1.0F) {
     for (const int32_t id : prompt) counts_.emplace(id, 0);
@@ -29,7 +31,9 @@ Sampler::Sampler(SamplingOptions options, std::span<const int32_t> prompt, const
 void Sampler::Accept(int32_t token) { ++counts_[token]; }
 
 void Sampler::Penalise() {
-  const auto valid = [this](int32_t id) { return id >= 0 && static_cast<size_t>(id) < logits_.size(); };
+  const auto valid = [this](int32_t id) {
+    return id >= 0 && static_cast<size_t>(id) < logits_.size();
+  };
   for (const auto& [id, bias] : options_.logit_bias) {
     if (valid(id)) logits_[static_cast<size_t>(id)] += bias;
   }
@@ -49,7 +53,8 @@ int32_t Sampler::Sample(std::span<const float> logits, std::span<const int32_t> 
   Penalise();
   for (const int32_t id : banned) logits_[static_cast<size_t>(id)] = kNever;
   if (options_.temperature == 0.0F) {
-    return static_cast<int32_t>(kernels_.argmax(logits_.data(), static_cast<int64_t>(logits_.size())));
+    return static_cast<int32_t>(
+        kernels_.argmax(logits_.data(), static_cast<int64_t>(logits_.size())));
   }
   kernels_.scale(logits_.data(), 1.0F / options_.temperature, static_cast<int64_t>(logits_.size()));
   return Draw();
@@ -89,12 +94,15 @@ std::vector<Sampler::Candidate> Sampler::SelectTop(float max) const {
   const float floor = options_.min_p > 0 ? max + std::log(options_.min_p) : kNever;
   std::vector<Candidate> all;
   for (size_t i = 0; i < logits_.size(); ++i) {
-    if (logits_[i] >= floor && logits_[i] != kNever) all.push_back({logits_[i], static_cast<int32_t>(i)});
+    if (logits_[i] >= floor && logits_[i] != kNever)
+      all.push_back({logits_[i], static_cast<int32_t>(i)});
   }
   const auto better = [](const Candidate& a, const Candidate& b) {
     return a.logit != b.logit ? a.logit > b.logit : a.id < b.id;
   };
-  if (all.empty()) return {{max, static_cast<int32_t>(kernels_.argmax(logits_.data(), static_cast<int64_t>(logits_.size())))}};
+  if (all.empty())
+    return {{max, static_cast<int32_t>(
+                      kernels_.argmax(logits_.data(), static_cast<int64_t>(logits_.size())))}};
   if (options_.top_k > 0 && static_cast<size_t>(options_.top_k) < all.size()) {
     std::nth_element(all.begin(), all.begin() + options_.top_k, all.end(), better);
     all.resize(static_cast<size_t>(options_.top_k));
@@ -112,8 +120,8 @@ std::vector<Sampler::Candidate> Sampler::SelectTop(float max) const {
   while (keep < all.size() && (keep == 0 || sum < static_cast<double>(options_.top_p) * total)) {
     if (keep == sorted) {
       const size_t next = std::min(all.size(), sorted == 0 ? 64 : sorted * 4);
-      std::partial_sort(all.begin() + static_cast<std::ptrdiff_t>(sorted), all.begin() + static_cast<std::ptrdiff_t>(next),
-                        all.end(), better);
+      std::partial_sort(all.begin() + static_cast<std::ptrdiff_t>(sorted),
+                        all.begin() + static_cast<std::ptrdiff_t>(next), all.end(), better);
       sorted = next;
     }
     sum += std::exp(static_cast<double>(all[keep].logit - max));
@@ -127,7 +135,8 @@ double Sampler::Uniform() const {
   return static_cast<double>(Mix(Mix(*options_.seed) ^ drawn_) >> 11) * 0x1p-53;
 }
 
-TokenLogprob ComputeLogprob(std::span<const float> logits, int32_t token, int top, const ElementwiseKernels& kernels) {
+TokenLogprob ComputeLogprob(std::span<const float> logits, int32_t token, int top,
+                            const ElementwiseKernels& kernels) {
   const auto n = static_cast<int64_t>(logits.size());
   const float max = kernels.max(logits.data(), n);
   std::vector<float> exponents(logits.begin(), logits.end());

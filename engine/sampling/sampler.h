@@ -12,14 +12,17 @@
 
 namespace inhouse::engine {
 
-// Chooses the tokens of one sequence. In order: logit bias, repetition, presence and frequency penalty, temperature, min-p, top-k,
-// top-p (of what top-k left), one draw. The n-th draw depends on the seed and n alone. Owned by the engine thread.
+// Chooses the tokens of one sequence. In order: logit bias, repetition, presence and frequency
+// penalty, temperature, min-p, top-k, top-p (of what top-k left), one draw. The n-th draw depends
+// on the seed and n alone. Owned by the engine thread.
 class Sampler {
  public:
   // `options.seed` must be set. Kernels must outlive the sampler.
-  Sampler(SamplingOptions options, std::span<const int32_t> prompt, const ElementwiseKernels& kernels);
+  Sampler(SamplingOptions options, std::span<const int32_t> prompt,
+          const ElementwiseKernels& kernels);
 
-  // Never chooses a token of `banned` (end tokens before min_tokens), unless nothing else is possible.
+  // Never chooses a token of `banned` (end tokens before min_tokens), unless nothing else is
+  // possible.
   int32_t Sample(std::span<const float> logits, std::span<const int32_t> banned = {});
 
   // Tells that `token` was added to the answer.
@@ -43,7 +46,9 @@ class Sampler {
   std::vector<float> logits_;  // working copy
 };
 
-// log softmax of one row: the entry of `token` and the `top` most likely ones (best first, lower id first among equals).
-TokenLogprob ComputeLogprob(std::span<const float> logits, int32_t token, int top, const ElementwiseKernels& kernels);
+// log softmax of one row: the entry of `token` and the `top` most likely ones (best first, lower id
+// first among equals).
+TokenLogprob ComputeLogprob(std::span<const float> logits, int32_t token, int top,
+                            const ElementwiseKernels& kernels);
 
 }  // namespace inhouse::engine

@@ -11,7 +11,8 @@ namespace {
 
 const ElementwiseKernels& Kernels() { return *TableFor(IsaLevel::kRef)->elementwise; }
 
-std::map<int32_t, int> Histogram(const SamplingOptions& options, const std::vector<float>& logits, int draws) {
+std::map<int32_t, int> Histogram(const SamplingOptions& options, const std::vector<float>& logits,
+                                 int draws) {
   Sampler sampler(options, {}, Kernels());
   std::map<int32_t, int> counts;
   for (int i = 0; i < draws; ++i) ++counts[sampler.Sample(logits)];
@@ -35,7 +36,8 @@ TEST(SamplerTest, DrawsFollowTheDistribution) {
 }
 
 TEST(SamplerTest, CutsApplyInOrder) {
-  const std::vector<float> logits = {std::log(0.4F), std::log(0.3F), std::log(0.2F), std::log(0.1F)};
+  const std::vector<float> logits = {std::log(0.4F), std::log(0.3F), std::log(0.2F),
+                                     std::log(0.1F)};
   EXPECT_EQ(Histogram({.top_k = 2, .seed = 1}, logits, 500).size(), 2U);
   EXPECT_EQ(Histogram({.top_p = 0.65F, .seed = 1}, logits, 500).size(), 2U);
   EXPECT_EQ(Histogram({.min_p = 0.6F, .seed = 1}, logits, 500).size(), 2U);
@@ -58,13 +60,16 @@ TEST(SamplerTest, SameSeedSameTokens) {
 
 TEST(SamplerTest, PenaltiesAndBias) {
   const std::vector<float> logits = {2.0F, 1.9F, -1.0F};
-  Sampler repeated({.temperature = 0, .repetition_penalty = 1.5F, .seed = 1}, std::vector<int32_t>{0}, Kernels());
+  Sampler repeated({.temperature = 0, .repetition_penalty = 1.5F, .seed = 1},
+                   std::vector<int32_t>{0}, Kernels());
   EXPECT_EQ(repeated.Sample(logits), 1);
-  Sampler presence({.temperature = 0, .presence_penalty = 0.5F, .seed = 1}, std::vector<int32_t>{0}, Kernels());
+  Sampler presence({.temperature = 0, .presence_penalty = 0.5F, .seed = 1}, std::vector<int32_t>{0},
+                   Kernels());
   EXPECT_EQ(presence.Sample(logits), 0);  // the prompt does not count
   presence.Accept(0);
   EXPECT_EQ(presence.Sample(logits), 1);
-  Sampler biased({.temperature = 0, .logit_bias = {{2, 10.0F}, {99, 5.0F}}, .seed = 1}, {}, Kernels());
+  Sampler biased({.temperature = 0, .logit_bias = {{2, 10.0F}, {99, 5.0F}}, .seed = 1}, {},
+                 Kernels());
   EXPECT_EQ(biased.Sample(logits), 2);
 }
 

@@ -9,8 +9,8 @@
 namespace inhouse::engine {
 
 struct SamplingOptions {
-  float temperature = 1.0F;         // 0 = greedy
-  int top_k = 0;                    // 0 = off
+  float temperature = 1.0F;  // 0 = greedy
+  int top_k = 0;             // 0 = off
   float top_p = 1.0F;
   float min_p = 0.0F;
   float repetition_penalty = 1.0F;  // > 1 discourages tokens of prompt and answer

@@ -29,7 +29,8 @@ std::optional<Step> Scheduler::Next() {
     step.plan.sequences.push_back({s.page_data, s.computed, part.tokens, row});
     step.plan.tokens.insert(step.plan.tokens.end(), s.tokens.begin() + s.computed,
                             s.tokens.begin() + s.computed + part.tokens);
-    for (int64_t i = part.tokens - part.logits; i < part.tokens; ++i) step.plan.logit_rows.push_back(row + i);
+    for (int64_t i = part.tokens - part.logits; i < part.tokens; ++i)
+      step.plan.logit_rows.push_back(row + i);
   }
   return step;
 }
@@ -39,9 +40,11 @@ void Scheduler::Commit(const Step& step) {
 }
 
 void Scheduler::AddPart(Sequence* sequence, int64_t tokens, Step* step) const {
-  int64_t logits = sequence->computed + tokens == static_cast<int64_t>(sequence->tokens.size()) ? 1 : 0;
+  int64_t logits =
+      sequence->computed + tokens == static_cast<int64_t>(sequence->tokens.size()) ? 1 : 0;
   if (sequence->all_logits) {
-    logits = std::clamp<int64_t>(sequence->computed + tokens - sequence->logits_from, logits, tokens);
+    logits =
+        std::clamp<int64_t>(sequence->computed + tokens - sequence->logits_from, logits, tokens);
   }
   const int64_t begin =
       step->parts.empty() ? 0 : step->parts.back().logits_begin + step->parts.back().logits;
@@ -104,7 +107,8 @@ void Scheduler::AddPrefills(Step* step) {
     Sequence* sequence = running_[i];
     if (sequence->pending() <= 1) continue;
     const int64_t chunk = ChunkOf(*sequence, *step);
-    // A sequence that already stands in the step must not lose its pages: wait for the next step instead.
+    // A sequence that already stands in the step must not lose its pages: wait for the next step
+    // instead.
     if (chunk > 0 && GrowPages(sequence, chunk)) AddPart(sequence, chunk, step);
   }
 }
@@ -120,7 +124,8 @@ void Scheduler::Admit(Step* step) {
   }
   if (!step->parts.empty() || running_.empty()) return;
   // Prefills block each other's last pages: the one that came last steps back.
-  INHOUSE_CHECK(running_.size() > 1, "a single sequence always fits (checked when it is submitted)");
+  INHOUSE_CHECK(running_.size() > 1,
+                "a single sequence always fits (checked when it is submitted)");
   Preempt();
   AddPrefills(step);
 }

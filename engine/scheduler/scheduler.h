@@ -1,4 +1,5 @@
-// Which tokens are computed in the next step: sequences and a page budget -> StepPlan. Pure policy: no clock, no threads.
+// Which tokens are computed in the next step: sequences and a page budget -> StepPlan. Pure policy:
+// no clock, no threads.
 #pragma once
 
 #include <cstdint>
@@ -11,14 +12,16 @@
 
 namespace inhouse::engine {
 
-// One sequence being generated. Owned by the caller; the scheduler changes `computed` and the pages.
+// One sequence being generated. Owned by the caller; the scheduler changes `computed` and the
+// pages.
 struct Sequence {
-  std::vector<int32_t> tokens;    // prompt and answer so far
+  std::vector<int32_t> tokens;  // prompt and answer so far
   int64_t prompt_tokens = 0;
-  int64_t computed = 0;           // tokens whose keys and values are in the pages
-  bool all_logits = false;        // logits of every row, not only of the last
-  int64_t logits_from = 0;        // with all_logits: rows before this token were delivered earlier (before a preemption)
-  int64_t chunk_max = 0;          // prefill at most so many tokens a step; 0 = as many as the step takes
+  int64_t computed = 0;     // tokens whose keys and values are in the pages
+  bool all_logits = false;  // logits of every row, not only of the last
+  int64_t logits_from =
+      0;  // with all_logits: rows before this token were delivered earlier (before a preemption)
+  int64_t chunk_max = 0;  // prefill at most so many tokens a step; 0 = as many as the step takes
   std::vector<PageId> pages = {};
   std::vector<std::byte*> page_data = {};
 
@@ -38,9 +41,10 @@ struct Step {
   std::vector<StepPart> parts;
 };
 
-// Continuous batching: every running sequence decodes one token a step, and what is left of the step's rows is filled
-// with prefill chunks, first come first served. When pages run out, the sequence that came last gives all its pages back and is computed
-// again later (its bytes stay the same: results do not depend on the batch). Used by the engine thread only.
+// Continuous batching: every running sequence decodes one token a step, and what is left of the
+// step's rows is filled with prefill chunks, first come first served. When pages run out, the
+// sequence that came last gives all its pages back and is computed again later (its bytes stay the
+// same: results do not depend on the batch). Used by the engine thread only.
 class Scheduler {
  public:
   Scheduler(const StepLimits& limits, PagePool* pool);

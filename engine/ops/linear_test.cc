@@ -1,0 +1,106 @@
+#include "engine/ops/linear.h"
+
+#include <cmath>
+#include <cstring>
+#include <random>
+#include <vector>
+
+#include "engine/tensor/float16.h"
+#include "gtest/gtest.h"
+
+namespace inhouse::engine {
+namespace {
+
+struct Matrix {
+  std::vector<std::byte> bytes;
+  std::vector<float> values;
+  TensorView view;
+};
+
+Matrix Random(DType dtype, int64_t rows, int64_t columns, unsigned seed) {
+  std::mt19937 random(seed);
+  std::normal_distribution<float> normal;
+  Matrix m;
+  m.values.resize(static_cast<size_t>(rows * columns));
+  for (float& v : m.values) v = FromBF16(ToBF16(normal(random)));
+  if (dtype == DType::kBF16) {
+    m.bytes.resize(m.values.size() * 2);
+    for (size_t i = 0; i < m.values.size(); ++i) {
+      const uint16_t bits = ToBF16(m.values[i]);
+      std::memcpy(m.bytes.data() + i * 2, &bits, 2);
+    }
+  } else {
+    m.bytes.resize(m.values.size() * 4);
+    std::memcpy(m.bytes.data(), m.values.data(), m.bytes.size());
+  }
+  m.view = {dtype, {rows, columns}, m.bytes};
+  return m;
+}
+
+// Runs y = W x on a team at a level.
+std::vector<float> Multiply(const KernelTable& kernels, int threads, std::vector<LinearPart> parts,
+                            const std::vector<float>& x, int64_t m) {
+  auto linear = Linear::Plan(std::move(parts), kernels);
+  EXPECT_TRUE(linear.ok());
+  Arena memory(static_cast<size_t>(linear->packed_bytes()));
+  base::ThreadTeam team(threads);
+  OpScratch scratch(threads, linear->packed_activation_bytes(m), linear->member_scratch_bytes());
+  SingleProcess comm;
+  std::vector<float> y(static_cast<size_t>(m * linear->out_features()));
+  team.Run([&](const base::TeamMember& member) { linear->Pack(member, memory.data()); });
+  linear->ReleaseParts();
+  team.Run([&](const base::TeamMember& member) {
+    OpContext context{member, kernels, scratch, comm};
+    MatMul(context, *linear, x.data(), linear->in_features(), m, y.data(), linear->out_features());
+  });
+  return y;
+}
+
+class LinearTest : public testing::TestWithParam<IsaLevel> {};
+
+// Parts of different types, a row order and a bias, on every level the machine has and with several
+// threads.
+TEST_P(LinearTest, JoinsPartsOrdersRowsAddsBias) {
+  const KernelTable& kernels = *TableFor(GetParam());
+  constexpr int64_t kIn = 72;
+  const Matrix a = Random(DType::kF32, 37, kIn, 1);
+  const Matrix b = Random(DType::kBF16, 50, kIn, 2);
+  const Matrix x = Random(DType::kF32, 19, kIn, 3);
+  std::vector<int64_t> order(37);
+  for (int64_t i = 0; i < 37; ++i) order[static_cast<size_t>(i)] = 36 - i;
+  std::vector<float> bias(50, 0.25F);
+  for (const int threads : {1, 2, 3}) {
+    const std::vector<float> y = Multiply(
+        kernels, threads, {{"a", a.view, order, {}}, {"b", b.view, {}, bias}}, x.values, 19);
+    for (int64_t m = 0; m < 19; ++m) {
+      for (int64_t n = 0; n < 87; ++n) {
+        const Matrix& w = n < 37 ? a : b;
+        const int64_t row = n < 37 ? 36 - n : n - 37;
+        double sum = n < 37 ? 0 : 0.25;
+        for (int64_t k = 0; k < kIn; ++k) {
+          sum += static_cast<double>(w.values[static_cast<size_t>(row * kIn + k)]) *
+                 static_cast<double>(x.values[static_cast<size_t>(m * kIn + k)]);
+        }
+        // All values are exact in BF16, so only float32 summation differs.
+        ASSERT_NEAR(y[static_cast<size_t>(m * 87 + n)], sum, 1e-4)
+            << threads << " " << m << " " << n;
+      }
+    }
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Levels, LinearTest, testing::ValuesIn(SupportedLevels()),
+                         [](const auto& param) { return std::string(Name(param.param)); });
+
+TEST(LinearTest, RefusesShapesAndTypes) {
+  const KernelTable& kernels = *TableFor(IsaLevel::kRef);
+  const Matrix a = Random(DType::kF32, 4, 8, 1);
+  const Matrix b = Random(DType::kF32, 4, 6, 1);
+  EXPECT_FALSE(Linear::Plan({{"a", a.view, {}, {}}, {"b", b.view, {}, {}}}, kernels).ok());
+  TensorView integers = a.view;
+  integers.dtype = DType::kI32;
+  EXPECT_FALSE(Linear::Plan({{"a", integers, {}, {}}}, kernels).ok());
+}
+
+}  // namespace
+}  // namespace inhouse::engine
