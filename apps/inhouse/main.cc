@@ -31,6 +31,26 @@ void InstallSignalHandlers() {
 }
 
 constexpr Verb kVerbs[] = {
+    {"generate", "answer one prompt",
+     "inhouse generate -m smollm2-135m-instruct --chat -p \"What is the capital of France?\"\n"
+     "inhouse generate -m ./model --prompt-file story.txt -n 200 --temperature 0.7 --seed 1\n"
+     "inhouse generate -m ./model --ids 1,2,3 --temperature 0 --json",
+     SetUpGenerate},
+    {"chat", "hold a conversation in the terminal",
+     "inhouse chat -m smollm2-135m-instruct\n"
+     "inhouse chat -m ./DeepSeek-R1-Distill-Qwen-7B --system \"Answer in Chinese.\"",
+     SetUpChat},
+    {"inspect", "what is in a checkpoint, and whether it fits this machine",
+     "inhouse inspect -m ./model\ninhouse inspect -m model.gguf --tensors\n"
+     "inhouse inspect -m ./model --context 32768 --json",
+     SetUpInspect},
+    {"bench", "speed of prefill and decode, against the limits of this machine",
+     "inhouse bench -m smollm2-135m-instruct\n"
+     "inhouse bench -m ./model --prompt-tokens 512 --generate-tokens 128 --batch 1,16 --json",
+     SetUpBench},
+    {"logits", "the raw distribution after a prompt, as JSON",
+     "inhouse logits -m ./model --ids 1,2,3\ninhouse logits -m ./model --ids-file ids.json --all --chunk 7",
+     SetUpLogits},
     {"version", "version, build and CPU features", "inhouse version\ninhouse version --json",
      SetUpVersion},
 };
@@ -66,6 +86,7 @@ int Main(int argc, char** argv) {
 }  // namespace
 
 bool Interrupted() { return interrupts > 0; }
+void ClearInterrupt() { interrupts = 0; }
 
 }  // namespace inhouse::apps
 

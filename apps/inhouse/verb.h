@@ -30,8 +30,15 @@ int ReportError(const absl::Status& status, bool json);
 // Whether Ctrl-C or SIGTERM arrived since the start. Verbs that run long poll it and end with
 // kInterrupted.
 bool Interrupted();
+// Forgets a Ctrl-C that was dealt with (it stopped an answer, not the conversation).
+void ClearInterrupt();
 
 // Set-up functions of the verbs, in the order of the table.
+VerbRun SetUpGenerate(CLI::App& app);
+VerbRun SetUpChat(CLI::App& app);
+VerbRun SetUpInspect(CLI::App& app);
+VerbRun SetUpBench(CLI::App& app);
+VerbRun SetUpLogits(CLI::App& app);
 VerbRun SetUpVersion(CLI::App& app);
 
 }  // namespace inhouse::apps

@@ -95,6 +95,12 @@ size_t Linear::member_scratch_bytes() const {
   return static_cast<size_t>(bytes);
 }
 
+ActivationLayout Linear::arithmetic() const {
+  const auto largest = std::max_element(segments_.begin(), segments_.end(),
+                                        [](const Segment& a, const Segment& b) { return a.rows < b.rows; });
+  return largest->kernel->activations;
+}
+
 void Linear::Pack(const base::TeamMember& member, std::byte* memory) {
   // The same cut as the work queue's, so that a thread touches first what it will read.
   const auto [begin, end] = member.Share(panels_);

@@ -37,6 +37,8 @@ class Linear {
   int64_t out_features() const { return out_; }
   int64_t packed_bytes() const { return packed_bytes_; }
   int64_t stored_bytes() const { return stored_bytes_; }
+  // How the activations of the largest part are laid out: tells its arithmetic.
+  ActivationLayout arithmetic() const;
   // Bytes that MatMul needs of OpScratch for up to `rows` activation rows.
   size_t packed_activation_bytes(int64_t rows) const;
   size_t member_scratch_bytes() const;

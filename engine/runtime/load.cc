@@ -45,6 +45,18 @@ absl::Status LoadTokenizerAndFormat(LoadedModel* loaded) {
   return absl::OkStatus();
 }
 
+const char* ArithmeticName(ActivationLayout layout) {
+  switch (layout) {
+    case ActivationLayout::kF32:
+      return "f32";
+    case ActivationLayout::kBF16Pairs:
+      return "bf16";
+    case ActivationLayout::kI8Groups32:
+      return "int8";
+  }
+  return "f32";
+}
+
 void DescribeModel(LoadedModel* loaded) {
   const ModelFacts& facts = loaded->model->facts();
   ModelInfo& info = loaded->info;
@@ -57,6 +69,8 @@ void DescribeModel(LoadedModel* loaded) {
   info.layers = facts.layers;
   info.hidden_size = facts.hidden_size;
   info.model_context_tokens = facts.context_tokens;
+  info.product_ops = facts.product_ops;
+  info.arithmetic = ArithmeticName(facts.arithmetic);
   info.isa = std::string(Name(loaded->kernels->level));
   info.threads = loaded->team->count();
 }

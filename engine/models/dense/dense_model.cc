@@ -97,7 +97,12 @@ void DenseModel::DescribeFacts() {
     facts_.parameters_total += ElementCount(tensor.view.shape);
   }
   facts_.parameters_active = facts_.parameters_total;
-  for (Linear* linear : weights_.Linears()) {
+  int64_t most = 0;
+  for (const Linear* linear : std::as_const(weights_).Linears()) {
+    const int64_t ops = 2 * linear->in_features() * linear->out_features();
+    facts_.product_ops += ops;
+    if (ops > most) facts_.arithmetic = linear->arithmetic();
+    most = std::max(most, ops);
     facts_.weight_bytes +=
         static_cast<int64_t>(AlignUp(static_cast<size_t>(linear->packed_bytes()), 64));
   }
