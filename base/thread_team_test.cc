@@ -2,7 +2,6 @@
 
 #include <atomic>
 #include <chrono>
-#include <thread>
 #include <vector>
 
 #include "gtest/gtest.h"
@@ -41,7 +40,9 @@ TEST(ThreadTeamTest, SleepsBetweenRunsAndWakesUp) {
   std::atomic<int> runs{0};
   for (int round = 0; round < 3; ++round) {
     team.Run([&runs](const TeamMember&) { ++runs; });
-    std::this_thread::sleep_for(std::chrono::milliseconds(20));  // longer than any spin
+    // Work for much longer than the members spin, so that the next Run finds them asleep.
+    const auto end = std::chrono::steady_clock::now() + std::chrono::milliseconds(20);
+    while (std::chrono::steady_clock::now() < end) runs.load();
   }
   EXPECT_EQ(runs.load(), 6);
 }

@@ -38,7 +38,8 @@ struct ChatFlags {
 
 class Conversation {
  public:
-  Conversation(engine::Engine& engine, const ChatFlags& flags) : engine_(engine), flags_(flags), system_(flags.system) {
+  Conversation(engine::Engine& engine, const ChatFlags& flags)
+      : engine_(engine), flags_(flags), system_(flags.system) {
     const engine::Tokenizer& tokenizer = *engine.tokenizer();
     if (tokenizer.bos()) options_.bos_token = tokenizer.TokenBytes(*tokenizer.bos());
     if (tokenizer.eos()) options_.eos_token = tokenizer.TokenBytes(*tokenizer.eos());
@@ -82,7 +83,8 @@ class Conversation {
   }
 
   absl::Status Answer() {
-    INHOUSE_ASSIGN_OR_RETURN(const std::string prompt, engine_.chat_format()->Render(messages_, options_));
+    INHOUSE_ASSIGN_OR_RETURN(const std::string prompt,
+                             engine_.chat_format()->Render(messages_, options_));
     engine::GenerateRequest request;
     request.prompt_ids = engine_.tokenizer()->Encode(prompt);
     request.sampling = flags_.sampling.Apply(engine_.info().default_sampling);
@@ -106,9 +108,9 @@ class Conversation {
       }
       std::fflush(stdout);
     };
-    INHOUSE_ASSIGN_OR_RETURN(last_, RunToEnd(engine_, std::move(request), [&](const engine::TokenEvent& event) {
-                               show(stream->Push(event.text));
-                             }));
+    INHOUSE_ASSIGN_OR_RETURN(
+        last_, RunToEnd(engine_, std::move(request),
+                        [&](const engine::TokenEvent& event) { show(stream->Push(event.text)); }));
     show(stream->Finish());
     fmt::print("\n");
     messages_.push_back(std::move(answer));
@@ -117,11 +119,15 @@ class Conversation {
 
   void PrintStats() const {
     if (!last_) return;
-    const auto rate = [](int64_t n, double ms) { return ms > 0 ? static_cast<double>(n) * 1000 / ms : 0; };
-    fmt::print("prompt {} tokens, {:.1f} tokens/s; answer {} tokens, {:.1f} tokens/s; context {} of {}\n",
-               last_->usage.prompt_tokens, rate(last_->usage.prompt_tokens, last_->timings.prefill_ms),
-               last_->usage.completion_tokens, rate(last_->usage.completion_tokens - 1, last_->timings.decode_ms),
-               last_->usage.prompt_tokens + last_->usage.completion_tokens, engine_.info().context_tokens);
+    const auto rate = [](int64_t n, double ms) {
+      return ms > 0 ? static_cast<double>(n) * 1000 / ms : 0;
+    };
+    fmt::print(
+        "prompt {} tokens, {:.1f} tokens/s; answer {} tokens, {:.1f} tokens/s; context {} of {}\n",
+        last_->usage.prompt_tokens, rate(last_->usage.prompt_tokens, last_->timings.prefill_ms),
+        last_->usage.completion_tokens,
+        rate(last_->usage.completion_tokens - 1, last_->timings.decode_ms),
+        last_->usage.prompt_tokens + last_->usage.completion_tokens, engine_.info().context_tokens);
   }
 
   engine::Engine& engine_;
@@ -136,11 +142,13 @@ absl::Status Chat(ChatFlags& flags) {
   flags.engine.max_sequences = 1;
   INHOUSE_ASSIGN_OR_RETURN(const auto engine, LoadEngine(flags.engine));
   if (engine->chat_format() == nullptr) {
-    return base::InvalidInput({.file = engine->info().path,
-                               .expected = "a chat template (tokenizer_config.json, chat_template.jinja or GGUF)",
-                               .hint = "Use `inhouse generate` for models without one."});
+    return base::InvalidInput(
+        {.file = engine->info().path,
+         .expected = "a chat template (tokenizer_config.json, chat_template.jinja or GGUF)",
+         .hint = "Use `inhouse generate` for models without one."});
   }
-  if (IsTerminal(stdin)) fmt::print(stderr, "{}: /help for help, Ctrl-D to end\n", engine->info().name);
+  if (IsTerminal(stdin))
+    fmt::print(stderr, "{}: /help for help, Ctrl-D to end\n", engine->info().name);
   Conversation conversation(*engine, flags);
   LineInput input;
   while (!Interrupted()) {

@@ -33,7 +33,8 @@ class EventQueue {
   std::optional<engine::TokenEvent> Pop() {
     absl::MutexLock lock(&mutex_);
     const auto ready = [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return !events_.empty(); };
-    if (!mutex_.AwaitWithTimeout(absl::Condition(&ready), absl::Milliseconds(100))) return std::nullopt;
+    if (!mutex_.AwaitWithTimeout(absl::Condition(&ready), absl::Milliseconds(100)))
+      return std::nullopt;
     engine::TokenEvent event = std::move(events_.front());
     events_.pop_front();
     return event;
@@ -48,11 +49,14 @@ class EventQueue {
 
 void AddEngineFlags(CLI::App& app, engine::EngineOptions* options) {
   app.add_option("-m,--model", options->model,
-                 "directory (config.json, *.safetensors, tokenizer.json), .gguf file, or a name of the local store")
+                 "directory (config.json, *.safetensors, tokenizer.json), .gguf file, or a name of "
+                 "the local store")
       ->required();
-  app.add_option("-t,--threads", options->threads, "threads (default: the physical cores that the process may use)")
+  app.add_option("-t,--threads", options->threads,
+                 "threads (default: the physical cores that the process may use)")
       ->check(CLI::Range(1, 1024));
-  app.add_option("--isa", options->isa, "kernel level, for tests (default: the best that this CPU has)")
+  app.add_option("--isa", options->isa,
+                 "kernel level, for tests (default: the best that this CPU has)")
       ->envname("INHOUSE_ISA");
   app.add_option("-c,--context", options->context_tokens,
                  "tokens of one sequence at most (default: the model's, as far as memory allows)")
@@ -60,18 +64,24 @@ void AddEngineFlags(CLI::App& app, engine::EngineOptions* options) {
 }
 
 void SamplingFlags::Add(CLI::App& app) {
-  app.add_option("--temperature", temperature, "0 = always the most likely token (default: the model's)")
+  app.add_option("--temperature", temperature,
+                 "0 = always the most likely token (default: the model's)")
       ->check(CLI::Range(0.0, 100.0));
-  app.add_option("--top-k", top_k, "choose among the k most likely tokens; 0 = all")->check(CLI::Range(0, 1 << 24));
-  app.add_option("--top-p", top_p, "choose among the likeliest tokens that have this probability together")
+  app.add_option("--top-k", top_k, "choose among the k most likely tokens; 0 = all")
+      ->check(CLI::Range(0, 1 << 24));
+  app.add_option("--top-p", top_p,
+                 "choose among the likeliest tokens that have this probability together")
       ->check(CLI::Range(0.0, 1.0));
   app.add_option("--min-p", min_p, "drop tokens less likely than this share of the likeliest")
       ->check(CLI::Range(0.0, 1.0));
-  app.add_option("--repetition-penalty", repetition_penalty, "> 1 discourages tokens that have occurred")
+  app.add_option("--repetition-penalty", repetition_penalty,
+                 "> 1 discourages tokens that have occurred")
       ->check(CLI::Range(1e-3, 1e3));
-  app.add_option("--presence-penalty", presence_penalty, "subtracted once from tokens of the answer")
+  app.add_option("--presence-penalty", presence_penalty,
+                 "subtracted once from tokens of the answer")
       ->check(CLI::Range(-100.0, 100.0));
-  app.add_option("--frequency-penalty", frequency_penalty, "subtracted for each occurrence in the answer")
+  app.add_option("--frequency-penalty", frequency_penalty,
+                 "subtracted for each occurrence in the answer")
       ->check(CLI::Range(-100.0, 100.0));
   app.add_option("--seed", seed, "same seed, same bytes")->capture_default_str();
 }
@@ -97,12 +107,14 @@ absl::StatusOr<std::unique_ptr<engine::Engine>> LoadEngine(engine::EngineOptions
   });
 }
 
-absl::StatusOr<engine::TokenEvent> RunToEnd(engine::Engine& engine, engine::GenerateRequest request,
-                                            const std::function<void(const engine::TokenEvent&)>& on_event) {
+absl::StatusOr<engine::TokenEvent> RunToEnd(
+    engine::Engine& engine, engine::GenerateRequest request,
+    const std::function<void(const engine::TokenEvent&)>& on_event) {
   auto queue = std::make_shared<EventQueue>();
-  INHOUSE_ASSIGN_OR_RETURN(
-      const auto session,
-      engine.Submit(std::move(request), [queue](engine::TokenEvent event) { queue->Push(std::move(event)); }));
+  INHOUSE_ASSIGN_OR_RETURN(const auto session,
+                           engine.Submit(std::move(request), [queue](engine::TokenEvent event) {
+                             queue->Push(std::move(event));
+                           }));
   while (true) {
     if (Interrupted()) session->Cancel();
     std::optional<engine::TokenEvent> event = queue->Pop();
@@ -114,7 +126,8 @@ absl::StatusOr<engine::TokenEvent> RunToEnd(engine::Engine& engine, engine::Gene
   }
 }
 
-absl::StatusOr<std::vector<engine::TokenId>> ParseIds(const std::string& list, const std::string& file) {
+absl::StatusOr<std::vector<engine::TokenId>> ParseIds(const std::string& list,
+                                                      const std::string& file) {
   std::string text = "[" + list + "]";
   if (file == "-") {
     text.assign(std::istreambuf_iterator<char>(std::cin), {});
@@ -124,17 +137,19 @@ absl::StatusOr<std::vector<engine::TokenId>> ParseIds(const std::string& list, c
   const auto json = nlohmann::json::parse(text, nullptr, false);
   const std::string source = file.empty() ? "--ids" : file;
   if (!json.is_array()) {
-    return base::InvalidInput({.file = source,
-                               .value = file.empty() ? list : "",
-                               .expected = file.empty() ? "token ids like 1,2,3" : "a JSON array of token ids"});
+    return base::InvalidInput(
+        {.file = source,
+         .value = file.empty() ? list : "",
+         .expected = file.empty() ? "token ids like 1,2,3" : "a JSON array of token ids"});
   }
   std::vector<engine::TokenId> ids;
   for (const auto& item : json) {
     if (!item.is_number_integer() || item.get<int64_t>() < 0 || item.get<int64_t>() > INT32_MAX) {
-      return base::InvalidInput({.file = source,
-                                 .field = fmt::format("[{}]", ids.size()),
-                                 .value = item.dump(-1, ' ', true, nlohmann::json::error_handler_t::replace),
-                                 .expected = "a token id"});
+      return base::InvalidInput(
+          {.file = source,
+           .field = fmt::format("[{}]", ids.size()),
+           .value = item.dump(-1, ' ', true, nlohmann::json::error_handler_t::replace),
+           .expected = "a token id"});
     }
     ids.push_back(item.get<engine::TokenId>());
   }

@@ -15,7 +15,8 @@ namespace inhouse::apps {
 // --model, --threads, --isa, --context. The values arrive when the flags are parsed.
 void AddEngineFlags(CLI::App& app, engine::EngineOptions* options);
 
-// Sampling flags. Values that are not given stay as the model's own defaults say (see SamplingFlags::Apply).
+// Sampling flags. Values that are not given stay as the model's own defaults say (see
+// SamplingFlags::Apply).
 struct SamplingFlags {
   float temperature = -1;  // -1: not given
   int top_k = -1;
@@ -30,15 +31,19 @@ struct SamplingFlags {
   engine::SamplingOptions Apply(const engine::SamplingOptions& defaults) const;
 };
 
-// Finds the model (a path or a name of the local store) and loads it, with a progress bar on stderr.
+// Finds the model (a path or a name of the local store) and loads it, with a progress bar on
+// stderr.
 absl::StatusOr<std::unique_ptr<engine::Engine>> LoadEngine(engine::EngineOptions options);
 
-// Submits a request and waits for its end; `on_event` is called on this thread for each event. Ctrl-C cancels it. Returns the last event.
-absl::StatusOr<engine::TokenEvent> RunToEnd(engine::Engine& engine, engine::GenerateRequest request,
-                                            const std::function<void(const engine::TokenEvent&)>& on_event);
+// Submits a request and waits for its end; `on_event` is called on this thread for each event.
+// Ctrl-C cancels it. Returns the last event.
+absl::StatusOr<engine::TokenEvent> RunToEnd(
+    engine::Engine& engine, engine::GenerateRequest request,
+    const std::function<void(const engine::TokenEvent&)>& on_event);
 
 // "1,2,3" or, with `file`, a JSON array in a file ("-" = standard input).
-absl::StatusOr<std::vector<engine::TokenId>> ParseIds(const std::string& list, const std::string& file);
+absl::StatusOr<std::vector<engine::TokenId>> ParseIds(const std::string& list,
+                                                      const std::string& file);
 
 // A JSON number of a float with 9 significant digits: enough to give back the same float.
 void AppendFloat(float value, std::string* out);

@@ -46,7 +46,8 @@ const char* FinishName(engine::FinishReason reason) {
 }
 
 // The prompt's ids from whichever flag gives it.
-absl::StatusOr<std::vector<engine::TokenId>> PromptIds(const GenerateFlags& flags, const engine::Engine& engine) {
+absl::StatusOr<std::vector<engine::TokenId>> PromptIds(const GenerateFlags& flags,
+                                                       const engine::Engine& engine) {
   if (!flags.ids.empty() || !flags.ids_file.empty()) return ParseIds(flags.ids, flags.ids_file);
   std::string text = flags.prompt;
   if (!flags.prompt_file.empty()) {
@@ -54,8 +55,9 @@ absl::StatusOr<std::vector<engine::TokenId>> PromptIds(const GenerateFlags& flag
   }
   const engine::Tokenizer* tokenizer = engine.tokenizer();
   if (tokenizer == nullptr) {
-    return base::InvalidInput(
-        {.file = engine.info().path, .expected = "a tokenizer", .hint = "Give the prompt as --ids."});
+    return base::InvalidInput({.file = engine.info().path,
+                               .expected = "a tokenizer",
+                               .hint = "Give the prompt as --ids."});
   }
   if (!flags.chat) return tokenizer->Encode(text, {.add_special_tokens = true});
   if (engine.chat_format() == nullptr) {
@@ -68,13 +70,17 @@ absl::StatusOr<std::vector<engine::TokenId>> PromptIds(const GenerateFlags& flag
   engine::ChatOptions options;
   if (tokenizer->bos()) options.bos_token = tokenizer->TokenBytes(*tokenizer->bos());
   if (tokenizer->eos()) options.eos_token = tokenizer->TokenBytes(*tokenizer->eos());
-  INHOUSE_ASSIGN_OR_RETURN(const std::string rendered, engine.chat_format()->Render(messages, options));
+  INHOUSE_ASSIGN_OR_RETURN(const std::string rendered,
+                           engine.chat_format()->Render(messages, options));
   return tokenizer->Encode(rendered);
 }
 
-double PerSecond(int64_t count, double ms) { return ms > 0 ? static_cast<double>(count) * 1000 / ms : 0; }
+double PerSecond(int64_t count, double ms) {
+  return ms > 0 ? static_cast<double>(count) * 1000 / ms : 0;
+}
 
-void PrintJson(const engine::TokenEvent& last, const std::string& text, const std::vector<engine::TokenId>& ids) {
+void PrintJson(const engine::TokenEvent& last, const std::string& text,
+               const std::vector<engine::TokenId>& ids) {
   const engine::Usage& usage = last.usage;
   const nlohmann::ordered_json out = {
       {"text", text},
@@ -90,14 +96,17 @@ void PrintJson(const engine::TokenEvent& last, const std::string& text, const st
         {"generated_ms", last.timings.decode_ms},
         {"prompt_tokens_per_second",
          PerSecond(usage.prompt_tokens - usage.cached_tokens, last.timings.prefill_ms)},
-        {"generated_tokens_per_second", PerSecond(usage.completion_tokens - 1, last.timings.decode_ms)}}}};
-  std::printf("%s\n", out.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace).c_str());
+        {"generated_tokens_per_second",
+         PerSecond(usage.completion_tokens - 1, last.timings.decode_ms)}}}};
+  std::printf("%s\n",
+              out.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace).c_str());
 }
 
 void PrintTimings(const engine::TokenEvent& last) {
   fmt::print(stderr, "\nprompt {} tokens, {:.1f} tokens/s; answer {} tokens, {:.1f} tokens/s\n",
              last.usage.prompt_tokens, PerSecond(last.usage.prompt_tokens, last.timings.prefill_ms),
-             last.usage.completion_tokens, PerSecond(last.usage.completion_tokens - 1, last.timings.decode_ms));
+             last.usage.completion_tokens,
+             PerSecond(last.usage.completion_tokens - 1, last.timings.decode_ms));
 }
 
 absl::Status Generate(GenerateFlags& flags) {
@@ -112,14 +121,15 @@ absl::Status Generate(GenerateFlags& flags) {
   request.ignore_eos = flags.ignore_eos;
   std::string text;
   std::vector<engine::TokenId> ids;
-  INHOUSE_ASSIGN_OR_RETURN(const engine::TokenEvent last,
-                           RunToEnd(*engine, std::move(request), [&](const engine::TokenEvent& event) {
-                             text += event.text;
-                             ids.insert(ids.end(), event.ids.begin(), event.ids.end());
-                             if (flags.json) return;
-                             std::fwrite(event.text.data(), 1, event.text.size(), stdout);
-                             std::fflush(stdout);
-                           }));
+  INHOUSE_ASSIGN_OR_RETURN(
+      const engine::TokenEvent last,
+      RunToEnd(*engine, std::move(request), [&](const engine::TokenEvent& event) {
+        text += event.text;
+        ids.insert(ids.end(), event.ids.begin(), event.ids.end());
+        if (flags.json) return;
+        std::fwrite(event.text.data(), 1, event.text.size(), stdout);
+        std::fflush(stdout);
+      }));
   if (last.finish == engine::FinishReason::kCancelled) return absl::CancelledError("interrupted");
   if (flags.json) {
     PrintJson(last, text, ids);
@@ -139,15 +149,18 @@ VerbRun SetUpGenerate(CLI::App& app) {
   source->add_option("-p,--prompt", flags->prompt, "the text to continue");
   source->add_option("--prompt-file", flags->prompt_file, "a file with the text");
   source->add_option("--ids", flags->ids, "token ids: 1,2,3");
-  source->add_option("--ids-file", flags->ids_file, "a file with a JSON array of token ids (- = standard input)");
+  source->add_option("--ids-file", flags->ids_file,
+                     "a file with a JSON array of token ids (- = standard input)");
   source->require_option(1);
-  app.add_flag("--chat", flags->chat, "take the prompt as a user's message and apply the model's chat template");
+  app.add_flag("--chat", flags->chat,
+               "take the prompt as a user's message and apply the model's chat template");
   app.add_option("--system", flags->system, "with --chat: the system message");
   app.add_option("-n,--max-tokens", flags->max_tokens, "length of the answer at most")
       ->capture_default_str()
       ->check(CLI::Range(int64_t{0}, int64_t{1} << 32));
   flags->sampling.Add(app);
-  app.add_option("--stop", flags->stop, "end the answer before this text (may be given several times)");
+  app.add_option("--stop", flags->stop,
+                 "end the answer before this text (may be given several times)");
   app.add_flag("--ignore-eos", flags->ignore_eos, "go on after an end token");
   app.add_flag("--json", flags->json, "print one JSON object instead of the text");
   return [flags] {

@@ -46,8 +46,10 @@ absl::StatusOr<Inspection> Inspect(InspectFlags& flags) {
   INHOUSE_ASSIGN_OR_RETURN(flags.engine.model, lifecycle::ResolveModel(flags.engine.model));
   INHOUSE_ASSIGN_OR_RETURN(out.checkpoint, engine::Checkpoint::Open(flags.engine.model));
   for (const auto& [name, tensor] : out.checkpoint->tensors.tensors()) {
-    const DTypeTotal one{1, engine::ElementCount(tensor.view.shape), static_cast<int64_t>(tensor.view.bytes.size())};
-    for (DTypeTotal* total : {&out.by_dtype[std::string(engine::Name(tensor.view.dtype))], &out.total}) {
+    const DTypeTotal one{1, engine::ElementCount(tensor.view.shape),
+                         static_cast<int64_t>(tensor.view.bytes.size())};
+    for (DTypeTotal* total :
+         {&out.by_dtype[std::string(engine::Name(tensor.view.dtype))], &out.total}) {
       total->tensors += one.tensors;
       total->parameters += one.parameters;
       total->bytes += one.bytes;
@@ -55,8 +57,9 @@ absl::StatusOr<Inspection> Inspect(InspectFlags& flags) {
   }
   const engine::KernelTable* kernels = engine::ChooseTable(flags.engine.isa);
   if (kernels == nullptr) {
-    return base::InvalidInput(
-        {.field = "--isa", .value = flags.engine.isa, .expected = "a level that `inhouse doctor` lists"});
+    return base::InvalidInput({.field = "--isa",
+                               .value = flags.engine.isa,
+                               .expected = "a level that `inhouse doctor` lists"});
   }
   out.model = engine::Model::Bind(*out.checkpoint, *kernels);
   if (!out.model.ok()) return out;
@@ -79,10 +82,12 @@ ordered_json TensorList(const engine::Checkpoint& checkpoint) {
 }
 
 void PrintJson(const Inspection& in, const InspectFlags& flags) {
-  ordered_json out = {{"path", flags.engine.model}, {"format", in.checkpoint->gguf ? "gguf" : "safetensors"}};
+  ordered_json out = {{"path", flags.engine.model},
+                      {"format", in.checkpoint->gguf ? "gguf" : "safetensors"}};
   ordered_json dtypes = ordered_json::object();
   for (const auto& [name, total] : in.by_dtype) {
-    dtypes[name] = {{"tensors", total.tensors}, {"parameters", total.parameters}, {"bytes", total.bytes}};
+    dtypes[name] = {
+        {"tensors", total.tensors}, {"parameters", total.parameters}, {"bytes", total.bytes}};
   }
   out["tensors"] = in.total.tensors;
   out["dtypes"] = dtypes;
@@ -102,12 +107,9 @@ void PrintJson(const Inspection& in, const InspectFlags& flags) {
   }
   if (in.plan.ok()) {
     const engine::BytePlan& plan = *in.plan;
-    out["bytes"] = {{"weights", plan.bytes.weights},
-                    {"kv_per_token", plan.bytes.kv_per_token},
-                    {"kv", plan.bytes.kv},
-                    {"scratch", plan.bytes.scratch},
-                    {"total", plan.total()},
-                    {"available", plan.available}};
+    out["bytes"] = {{"weights", plan.bytes.weights}, {"kv_per_token", plan.bytes.kv_per_token},
+                    {"kv", plan.bytes.kv},           {"scratch", plan.bytes.scratch},
+                    {"total", plan.total()},         {"available", plan.available}};
     out["fits"] = true;
     out["served_context_tokens"] = plan.limits.context_tokens;
   } else if (in.model.ok()) {
@@ -122,9 +124,10 @@ void PrintText(const Inspection& in, const InspectFlags& flags) {
   fmt::print("{} ({})\n", flags.engine.model, in.checkpoint->gguf ? "GGUF" : "safetensors");
   if (in.model.ok()) {
     const engine::ModelFacts& f = (*in.model)->facts();
-    fmt::print("architecture {}, {} layers, hidden size {}, vocabulary {}, context {} tokens\n", f.architecture,
-               f.layers, f.hidden_size, f.vocab_size, f.context_tokens);
-    fmt::print("parameters   {:.3f} billion, {:.3f} billion active\n", static_cast<double>(f.parameters_total) / 1e9,
+    fmt::print("architecture {}, {} layers, hidden size {}, vocabulary {}, context {} tokens\n",
+               f.architecture, f.layers, f.hidden_size, f.vocab_size, f.context_tokens);
+    fmt::print("parameters   {:.3f} billion, {:.3f} billion active\n",
+               static_cast<double>(f.parameters_total) / 1e9,
                static_cast<double>(f.parameters_active) / 1e9);
   }
   Table table({{"dtype"},
@@ -139,7 +142,8 @@ void PrintText(const Inspection& in, const InspectFlags& flags) {
   if (flags.tensors) {
     Table list({{"tensor"}, {"dtype"}, {"shape"}});
     for (const auto& [name, tensor] : in.checkpoint->tensors.tensors()) {
-      list.AddRow({name, std::string(engine::Name(tensor.view.dtype)), engine::ToString(tensor.view.shape)});
+      list.AddRow({name, std::string(engine::Name(tensor.view.dtype)),
+                   engine::ToString(tensor.view.shape)});
     }
     list.Print(stdout);
   }

@@ -9,7 +9,8 @@ namespace inhouse::apps {
 class LineInput {
  public:
   LineInput();
-  // The next line without its newline; a line that ends in a backslash is joined with the next. None at the end of the input or after Ctrl-C.
+  // The next line without its newline; a line that ends in a backslash is joined with the next.
+  // None at the end of the input or after Ctrl-C.
   std::optional<std::string> Read(const std::string& prompt);
 
  private:

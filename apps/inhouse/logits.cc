@@ -22,9 +22,11 @@ struct LogitsFlags {
 absl::Status Logits(LogitsFlags& flags) {
   flags.engine.max_sequences = 1;
   flags.engine.need_tokenizer = false;
-  INHOUSE_ASSIGN_OR_RETURN(const std::vector<engine::TokenId> ids, ParseIds(flags.ids, flags.ids_file));
+  INHOUSE_ASSIGN_OR_RETURN(const std::vector<engine::TokenId> ids,
+                           ParseIds(flags.ids, flags.ids_file));
   INHOUSE_ASSIGN_OR_RETURN(const auto engine, LoadEngine(flags.engine));
-  INHOUSE_ASSIGN_OR_RETURN(const auto rows, engine->Logits(ids, {.all = flags.all, .chunk = flags.chunk}));
+  INHOUSE_ASSIGN_OR_RETURN(const auto rows,
+                           engine->Logits(ids, {.all = flags.all, .chunk = flags.chunk}));
   std::string out = "{\"logits\": [";
   for (size_t row = 0; row < rows.size(); ++row) {
     out += row == 0 ? "[" : ", [";
@@ -47,10 +49,12 @@ VerbRun SetUpLogits(CLI::App& app) {
   AddEngineFlags(app, &flags->engine);
   auto* source = app.add_option_group("prompt", "the prompt");
   source->add_option("--ids", flags->ids, "token ids: 1,2,3");
-  source->add_option("--ids-file", flags->ids_file, "a file with a JSON array of token ids (- = standard input)");
+  source->add_option("--ids-file", flags->ids_file,
+                     "a file with a JSON array of token ids (- = standard input)");
   source->require_option(1);
   app.add_flag("--all", flags->all, "a row for each position instead of the last one only");
-  app.add_option("--chunk", flags->chunk, "feed the prompt so many tokens at a time (1 = token by token)")
+  app.add_option("--chunk", flags->chunk,
+                 "feed the prompt so many tokens at a time (1 = token by token)")
       ->check(CLI::Range(int64_t{1}, int64_t{1} << 32));
   return [flags] {
     const absl::Status status = Logits(*flags);

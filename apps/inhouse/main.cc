@@ -49,7 +49,8 @@ constexpr Verb kVerbs[] = {
      "inhouse bench -m ./model --prompt-tokens 512 --generate-tokens 128 --batch 1,16 --json",
      SetUpBench},
     {"logits", "the raw distribution after a prompt, as JSON",
-     "inhouse logits -m ./model --ids 1,2,3\ninhouse logits -m ./model --ids-file ids.json --all --chunk 7",
+     "inhouse logits -m ./model --ids 1,2,3\ninhouse logits -m ./model --ids-file ids.json --all "
+     "--chunk 7",
      SetUpLogits},
     {"version", "version, build and CPU features", "inhouse version\ninhouse version --json",
      SetUpVersion},

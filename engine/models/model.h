@@ -25,6 +25,8 @@ struct ModelFacts {
   int64_t parameters_active = 0;  // used for one token
   int64_t weight_bytes = 0;       // in memory, packed
   int64_t page_bytes = 0;         // of kPageTokens tokens of one sequence
+  int64_t product_ops = 0;        // multiplications and additions of one token's matrix products
+  ActivationLayout arithmetic = ActivationLayout::kF32;  // of most of them
 };
 
 // Owned by the runtime; Load and the step functions are called from the engine thread (Forward from

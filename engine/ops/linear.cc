@@ -96,8 +96,9 @@ size_t Linear::member_scratch_bytes() const {
 }
 
 ActivationLayout Linear::arithmetic() const {
-  const auto largest = std::max_element(segments_.begin(), segments_.end(),
-                                        [](const Segment& a, const Segment& b) { return a.rows < b.rows; });
+  const auto largest =
+      std::max_element(segments_.begin(), segments_.end(),
+                       [](const Segment& a, const Segment& b) { return a.rows < b.rows; });
   return largest->kernel->activations;
 }
 

@@ -10,19 +10,31 @@ LAYERS = "docs/layers.txt"
 OUTSIDE = ("tests/", "bench/")  # belong to no room; may use any of them
 
 
+class Layers(dict):
+    """Floors by room; `part_of` names the room of a path that is only a part of one."""
+
+    def __init__(self):
+        super().__init__()
+        self.part_of = {}
+
+
 def read_layers(tree):
-    layers = {}
+    layers = Layers()
     for line in tree.text(LAYERS).split("\n"):
         words = line.split("#")[0].split()
         if len(words) == 2:
             layers[words[0]] = int(words[1])
+        elif len(words) == 3:
+            layers[words[0]] = int(words[1])
+            layers.part_of[words[0]] = words[2]
     return layers
 
 
 def room_of(layers, path):
     """The room with the longest path that holds `path`, or None."""
     fits = [room for room in layers if path == room or path.startswith(room + "/")]
-    return max(fits, key=len, default=None)
+    room = max(fits, key=len, default=None)
+    return getattr(layers, "part_of", {}).get(room, room)
 
 
 def resolve(tree, path, name):

@@ -114,8 +114,8 @@ struct ModelInfo {
   std::string isa = {};
   int threads = 0;
   ByteSize bytes = {};
-  int64_t product_ops = 0;         // multiplications and additions of one token's matrix products
-  std::string arithmetic = {};     // of most of them: "f32", "bf16" or "int8"
+  int64_t product_ops = 0;      // multiplications and additions of one token's matrix products
+  std::string arithmetic = {};  // of most of them: "f32", "bf16" or "int8"
   std::vector<TokenId> end_tokens = {};
   SamplingOptions default_sampling = {};  // from generation_config.json
 };

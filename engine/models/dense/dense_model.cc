@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "base/check.h"
+#include "base/status.h"
 #include "engine/models/dense/dense_config.h"
 #include "engine/models/dense/dense_weights.h"
 #include "engine/ops/attention.h"
