@@ -1,0 +1,25 @@
+// The functions of each level's file; kernel_table.cc puts them together. A level has what the
+// levels below it lack.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace inhouse::engine {
+
+uint64_t ProbeReadRef(const std::byte* data, int64_t bytes);
+int64_t ProbeF32Ref(int64_t rounds);
+int64_t ProbeInt8Ref(int64_t rounds);
+
+uint64_t ProbeReadAvx2(const std::byte* data, int64_t bytes);
+int64_t ProbeF32Avx2(int64_t rounds);
+int64_t ProbeInt8Avx2(int64_t rounds);
+int64_t ProbeInt8AvxVnni(int64_t rounds);
+
+uint64_t ProbeReadAvx512(const std::byte* data, int64_t bytes);
+int64_t ProbeF32Avx512(int64_t rounds);
+int64_t ProbeInt8Avx512(int64_t rounds);
+int64_t ProbeInt8Avx512Vnni(int64_t rounds);
+int64_t ProbeBf16Avx512(int64_t rounds);
+
+}  // namespace inhouse::engine
