@@ -1,0 +1,204 @@
+// F32, F16 and BF16 weights with float activations: exact decoding, FP32 FMA. For avx2.cc only.
+#pragma once
+
+#include <immintrin.h>
+
+#include <cstring>
+
+#include "engine/kernels/matmul/avx2_strips.h"
+#include "engine/kernels/matmul/matmul.h"
+
+namespace inhouse::engine::avx2 {
+namespace {
+
+constexpr int kVectors = kPanelRows / 8;
+// Columns after which the other half of the panel has its turn: both stay in L1 meanwhile.
+constexpr int64_t kBlock = 128;
+
+// How one k-step of a panel becomes floats. A step has kColumns columns of kPanelRows rows.
+
+struct F32Weights {  // [k][32]
+  static constexpr int kColumns = 1;
+  static constexpr int64_t kStepBytes = kPanelRows * 4;
+  static __m256 Load(const std::byte* step, int /*column*/, int vector) {
+    return _mm256_load_ps(reinterpret_cast<const float*>(step) + 8 * vector);
+  }
+  static void Put(const std::byte* row, int64_t column, std::byte* step, int i, int /*j*/) {
+    std::memcpy(step + 4 * i, row + 4 * column, 4);
+  }
+};
+
+struct F16Weights {  // [k][32]
+  static constexpr int kColumns = 1;
+  static constexpr int64_t kStepBytes = kPanelRows * 2;
+  static __m256 Load(const std::byte* step, int /*column*/, int vector) {
+    return _mm256_cvtph_ps(_mm_load_si128(reinterpret_cast<const __m128i*>(step) + vector));
+  }
+  static void Put(const std::byte* row, int64_t column, std::byte* step, int i, int /*j*/) {
+    std::memcpy(step + 2 * i, row + 2 * column, 2);
+  }
+};
+
+struct BF16Weights {  // [k / 2][32][2]: a shift gives the even column, a mask the odd one
+  static constexpr int kColumns = 2;
+  static constexpr int64_t kStepBytes = kPanelRows * 4;
+  static __m256 Load(const std::byte* step, int column, int vector) {
+    const __m256i pair = _mm256_load_si256(reinterpret_cast<const __m256i*>(step) + vector);
+    return _mm256_castsi256_ps(column == 0 ? _mm256_slli_epi32(pair, 16)
+                                           : _mm256_and_si256(pair, _mm256_set1_epi32(-0x10000)));
+  }
+  static void Put(const std::byte* row, int64_t column, std::byte* step, int i, int j) {
+    std::memcpy(step + 4 * i + 2 * j, row + 2 * column, 2);
+  }
+};
+
+template <int R, int C>
+using Tile = __m256[static_cast<size_t>(R)][static_cast<size_t>(C)];
+template <int N>
+using Row = __m256[static_cast<size_t>(N)];
+
+// acc[r][c] += the products of `steps` steps, one multiply-add after the other along k. `w` stands
+// at the first vector of the tile; x is [k][R].
+template <typename W, int R, int C>
+[[gnu::always_inline]] inline void Accumulate(const std::byte* w, const float* x, int64_t steps,
+                                              Tile<R, C>& acc) {
+  for (int64_t s = 0; s < steps; ++s) {
+#pragma GCC unroll 2
+    for (int j = 0; j < W::kColumns; ++j) {
+      if constexpr (R < C) {  // fewer registers hold all of x than all of w
+        Row<R> a;
+#pragma GCC unroll 8
+        for (int r = 0; r < R; ++r) a[r] = _mm256_broadcast_ss(x + j * R + r);
+#pragma GCC unroll 8
+        for (int c = 0; c < C; ++c) {
+          const __m256 b = W::Load(w, j, c);
+#pragma GCC unroll 8
+          for (int r = 0; r < R; ++r) acc[r][c] = _mm256_fmadd_ps(a[r], b, acc[r][c]);
+        }
+      } else {
+        Row<C> b;
+#pragma GCC unroll 8
+        for (int c = 0; c < C; ++c) b[c] = W::Load(w, j, c);
+#pragma GCC unroll 8
+        for (int r = 0; r < R; ++r) {
+          const __m256 a = _mm256_broadcast_ss(x + j * R + r);
+#pragma GCC unroll 8
+          for (int c = 0; c < C; ++c) acc[r][c] = _mm256_fmadd_ps(a, b[c], acc[r][c]);
+        }
+      }
+    }
+    w += W::kStepBytes;
+    x += W::kColumns * R;
+  }
+}
+
+// Continues the sums of R rows and C vectors that stand in `sums` [R][32].
+template <typename W, int R, int C>
+void AddSteps(const std::byte* w, const float* x, int64_t steps, float* sums) {
+  Tile<R, C> acc;
+#pragma GCC unroll 8
+  for (int r = 0; r < R; ++r) {
+#pragma GCC unroll 8
+    for (int c = 0; c < C; ++c) acc[r][c] = _mm256_load_ps(sums + r * kPanelRows + 8 * c);
+  }
+  Accumulate<W, R, C>(w, x, steps, acc);
+#pragma GCC unroll 8
+  for (int r = 0; r < R; ++r) {
+#pragma GCC unroll 8
+    for (int c = 0; c < C; ++c) _mm256_store_ps(sums + r * kPanelRows + 8 * c, acc[r][c]);
+  }
+}
+
+// All columns of one strip. Up to three rows take the panel in one sequential stream; more rows
+// take half its width at a time, in blocks that stay in L1.
+template <typename W, int R>
+void RunStrip(const std::byte* panel, const float* x, int64_t steps, float* sums) {
+  std::memset(sums, 0, sizeof(float) * R * kPanelRows);
+  if constexpr (R <= 3) {
+    AddSteps<W, R, kVectors>(panel, x, steps, sums);
+  } else {
+    constexpr int C = kVectors / 2;
+    constexpr int64_t kVectorBytes = W::kStepBytes / kVectors;
+    constexpr int64_t kBlockSteps = kBlock / W::kColumns;
+    for (int64_t s = 0; s < steps; s += kBlockSteps) {
+      const int64_t n = steps - s < kBlockSteps ? steps - s : kBlockSteps;
+      const std::byte* w = panel + s * W::kStepBytes;
+      const float* xs = x + s * W::kColumns * R;
+      AddSteps<W, R, C>(w, xs, n, sums);
+      AddSteps<W, R, C>(w + C * kVectorBytes, xs, n, sums + 8 * C);
+    }
+  }
+}
+
+template <typename W>
+void RunRows(int64_t rows, const std::byte* panel, const float* x, int64_t steps, float* sums) {
+  switch (rows) {
+    case 1:
+      return RunStrip<W, 1>(panel, x, steps, sums);
+    case 2:
+      return RunStrip<W, 2>(panel, x, steps, sums);
+    case 3:
+      return RunStrip<W, 3>(panel, x, steps, sums);
+    case 4:
+      return RunStrip<W, 4>(panel, x, steps, sums);
+    case 5:
+      return RunStrip<W, 5>(panel, x, steps, sums);
+    default:
+      return RunStrip<W, 6>(panel, x, steps, sums);
+  }
+}
+
+int64_t NoScratch(int64_t /*k*/) { return 0; }
+
+template <typename W>
+struct FloatKernel {
+  static int64_t Steps(int64_t k) { return (k + W::kColumns - 1) / W::kColumns; }
+  static int64_t PanelBytes(int64_t k) { return Steps(k) * W::kStepBytes; }
+
+  static void PackPanel(const std::byte* const* rows, int n_rows, int64_t k, std::byte* panel) {
+    std::memset(panel, 0, static_cast<size_t>(PanelBytes(k)));
+    // Blocks of columns, so that both the rows and the panel stay in L1.
+    for (int64_t begin = 0; begin < k; begin += kBlock) {
+      const int64_t end = k - begin < kBlock ? k : begin + kBlock;
+      for (int i = 0; i < n_rows; ++i) {
+        for (int64_t column = begin; column < end; ++column) {
+          W::Put(rows[i], column, panel + column / W::kColumns * W::kStepBytes, i,
+                 static_cast<int>(column % W::kColumns));
+        }
+      }
+    }
+  }
+
+  static void Run(const PanelProduct& p) { RunPanel(p, p.panel); }
+
+  // The product of `p` with a panel that may stand elsewhere.
+  static void RunPanel(const PanelProduct& p, const std::byte* panel) {
+    alignas(64) float sums[size_t{kStripRows} * kPanelRows];
+    for (int64_t m0 = 0; m0 < p.m; m0 += kStripRows) {
+      const int64_t rows = p.m - m0 < kStripRows ? p.m - m0 : kStripRows;
+      const auto* x = reinterpret_cast<const float*>(p.x + m0 / kStripRows * FloatStripBytes(p.k));
+      RunRows<W>(rows, panel, x, Steps(p.k), sums);
+      for (int64_t r = 0; r < rows; ++r) {
+        std::memcpy(p.y + (m0 + r) * p.ldy, sums + r * kPanelRows,
+                    static_cast<size_t>(p.n_rows) * sizeof(float));
+      }
+    }
+  }
+
+  static constexpr MatMulKernel Table(const char* name, DType type) {
+    return {.name = name,
+            .weights = type,
+            .activations = ActivationLayout::kF32,
+            .panel_rows = kPanelRows,
+            .strip_rows = kStripRows,
+            .panel_bytes = PanelBytes,
+            .pack_panel = PackPanel,
+            .strip_bytes = FloatStripBytes,
+            .pack_strip = PackFloatStrip,
+            .scratch_bytes = NoScratch,
+            .run = Run};
+  }
+};
+
+}  // namespace
+}  // namespace inhouse::engine::avx2

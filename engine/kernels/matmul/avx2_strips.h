@@ -1,0 +1,37 @@
+// Packed activations of the AVX2 and AVX-VNNI levels. All products with float activations share one
+// layout, all products with INT8 activations another, so that x is packed once for q, k and v.
+//
+// A strip holds kStripRows activation rows, the last one what is left; R is the number of its rows.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace inhouse::engine::avx2 {
+
+constexpr int kPanelRows = 32;
+// Six rows by two vectors of eight outputs: twelve accumulators leave four of sixteen registers.
+constexpr int kStripRows = 6;
+
+// kF32: float x[k][R], k rounded up to even and padded with zeros (BF16 weights come in pairs).
+int64_t FloatStripBytes(int64_t k);
+void PackFloatStrip(const float* x, int64_t ldx, int64_t m0, int64_t m1, int64_t m, int64_t k,
+                    std::byte* packed_x);
+
+// kI8Groups32: groups of 32 columns, each with x ~ scale * code, code in -127..127. The sums make
+// up for weights that are stored with an offset. k is a multiple of 32.
+constexpr int kGroup = 32;
+struct GroupOffsets {  // bytes within a group of a strip with R rows, in units of R bytes
+  static constexpr int kCodes = 0;        // int8  [8][R][4]
+  static constexpr int kWide = 32;        // the same codes, int16 [16][R][2]
+  static constexpr int kScale = 96;       // float [R]
+  static constexpr int kScaledSum = 100;  // float [R]: scale * sum of the codes
+  static constexpr int kSum = 104;        // int32 [R]: of the codes
+  static constexpr int kHalfSums = 108;   // int32 [2][R]: of the first and the last 16
+  static constexpr int kBytes = 116;
+};
+int64_t GroupStripBytes(int64_t k);
+void PackGroupStrip(const float* x, int64_t ldx, int64_t m0, int64_t m1, int64_t m, int64_t k,
+                    std::byte* packed_x);
+
+}  // namespace inhouse::engine::avx2
