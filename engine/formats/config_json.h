@@ -7,6 +7,7 @@
 #include <string_view>
 #include <vector>
 
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "nlohmann/json.hpp"
 
@@ -24,7 +25,9 @@ class ConfigJson {
  public:
   // Reads an object from a file of at most 64 MiB and limited depth.
   static absl::StatusOr<ConfigJson> Load(const std::string& path);
-  // `object` must be a JSON object; `path` is what messages call it ("config.json: rope_scaling").
+  // The same from text; `path` is what messages call it.
+  static absl::StatusOr<ConfigJson> Parse(std::string path, std::string_view text);
+  // `object` must be a JSON object.
   ConfigJson(std::string path, nlohmann::json object);
 
   const std::string& path() const { return path_; }
@@ -42,11 +45,18 @@ class ConfigJson {
   absl::StatusOr<std::string> StringOr(std::string_view key, std::string_view fallback) const;
   // One integer or a list of them (eos_token_id); empty if absent.
   absl::StatusOr<std::vector<int64_t>> Ints(std::string_view key, IntRange range) const;
-  // A nested object, or none if absent or null.
+  // A nested object, or none if absent or null. Its messages say "rope_scaling.factor".
   absl::StatusOr<std::optional<ConfigJson>> Object(std::string_view key) const;
 
  private:
+  const nlohmann::json* Find(std::string_view key) const;  // null if absent or null
+  absl::Status Bad(std::string_view key, const nlohmann::json* value, std::string expected) const;
+  absl::Status Missing(std::string_view key, std::string_view what) const;
+  absl::StatusOr<int64_t> IntOf(std::string_view key, const nlohmann::json& value,
+                                IntRange range) const;
+
   std::string path_;
+  std::string prefix_;  // of field names in messages: "rope_scaling."
   nlohmann::json object_;
 };
 

@@ -1,10 +1,10 @@
 // GGUF v2 and v3: key-value metadata and tensors. Layout: docs/file-formats.md (ggml's gguf.md).
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <map>
-#include <memory>
-#include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <variant>
@@ -12,10 +12,13 @@
 
 #include "absl/status/statusor.h"
 #include "engine/formats/tensor_table.h"
+#include "engine/tensor/dtype.h"
+#include "engine/tensor/shape.h"
 
 namespace inhouse::engine {
 
-// Integers of every width are widened; nested arrays are refused.
+// Integers of every width are widened: to int64_t, or to uint64_t if they do not fit (not in
+// arrays). Nested arrays are refused.
 using GgufValue = std::variant<int64_t, uint64_t, double, bool, std::string, std::vector<int64_t>,
                                std::vector<double>, std::vector<bool>, std::vector<std::string>>;
 
@@ -40,14 +43,38 @@ class GgufMetadata {
   // Null if absent; InvalidArgument if it is something else.
   absl::StatusOr<const std::vector<std::string>*> Strings(std::string_view key) const;
   absl::StatusOr<const std::vector<int64_t>*> Ints(std::string_view key) const;
+  absl::StatusOr<const std::vector<double>*> Doubles(std::string_view key) const;
 
  private:
+  const GgufValue* Find(std::string_view key) const;
+  absl::Status Bad(std::string_view key, const GgufValue* value, std::string expected) const;
+
   std::string path_;
   std::map<std::string, GgufValue, std::less<>> values_;
 };
 
-// Reads the header of one file (the first of a split set: the others are found by name) and adds
-// its tensors to `table`.
+struct GgufTensor {
+  std::string name;
+  DType dtype = DType::kF32;
+  Shape shape;         // outermost dimension first: the reverse of the file's order
+  uint64_t begin = 0;  // from the start of the file
+  uint64_t end = 0;
+};
+
+// What the header of one file says, checked against the size of the file.
+struct GgufHeader {
+  std::map<std::string, GgufValue, std::less<>> values;
+  std::vector<GgufTensor> tensors;  // in the order of their bytes
+  uint64_t data_offset = 0;         // where the tensors begin
+};
+
+// Reads the header of a whole file that lies at `bytes`. InvalidArgument that names `path` (only
+// used for messages), offset, field and expectation. Never allocates more than a small multiple of
+// the bytes that are really there.
+absl::StatusOr<GgufHeader> ParseGguf(const std::string& path, std::span<const std::byte> bytes);
+
+// Reads the header of one file (the first of a split set: the others are found by name, and their
+// key-values are dropped) and adds its tensors to `table`.
 absl::StatusOr<GgufMetadata> ReadGguf(const std::string& path, TensorTable* table);
 
 }  // namespace inhouse::engine

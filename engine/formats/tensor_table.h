@@ -6,6 +6,7 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <variant>
 #include <vector>
 
 #include "absl/status/statusor.h"
@@ -14,8 +15,14 @@
 
 namespace inhouse::engine {
 
+// The bytes that a tensor takes, or, for a shape that no file may have, what was expected of it (a
+// product that fits, whole blocks in a row). Never overflows, whatever the file claims.
+std::variant<uint64_t, std::string> TensorBytes(DType dtype, const Shape& shape);
+
 struct StoredTensor {
   std::string name;
+  // The bytes stand where the file has them: they need not be aligned to the element (safetensors
+  // aligns nothing). Load with memcpy or unaligned instructions.
   TensorView view;
   const base::MappedFile* file = nullptr;  // owned by the table
   uint64_t file_offset = 0;                // of the first byte
