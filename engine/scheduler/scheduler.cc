@@ -83,6 +83,7 @@ void Scheduler::ReleasePages(Sequence* sequence) {
 }
 
 void Scheduler::Preempt() {
+  INHOUSE_CHECK(running_.size() > 1, "a single sequence always fits (checked when it is submitted)");
   Sequence* last = running_.back();
   running_.pop_back();
   ReleasePages(last);
@@ -124,8 +125,6 @@ void Scheduler::Admit(Step* step) {
   }
   if (!step->parts.empty() || running_.empty()) return;
   // Prefills block each other's last pages: the one that came last steps back.
-  INHOUSE_CHECK(running_.size() > 1,
-                "a single sequence always fits (checked when it is submitted)");
   Preempt();
   AddPrefills(step);
 }

