@@ -58,7 +58,8 @@ KernelTable RefTable() {
 // `base` is the level that supplies what `list` lacks. It is fixed, not "whatever this machine
 // has", so that a level gives the same bits on every machine that can run it: an AVX-512 machine
 // need not have AVX-VNNI.
-KernelTable Extend(const KernelTable& base, IsaLevel level, const MatMulList& list) {
+[[maybe_unused]] KernelTable Extend(const KernelTable& base, IsaLevel level,
+                                    const MatMulList& list) {
   KernelTable table = base;
   table.level = level;
   AddMatMuls(list, table);
