@@ -1,0 +1,125 @@
+#!/usr/bin/env python3
+"""The engine against the reference implementation: tests/golden/run.py [--isa LEVEL] [CASE…]
+
+For every case of tests/fixtures/models and every kernel level of this machine: the logits of three
+prompts, fed whole, seven tokens at a time and token by token; the greedy continuation; and the same
+bytes with one thread and with two. INHOUSE_BIN names the binary (default: build/dev/inhouse).
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+MODELS = os.path.join(ROOT, "tests/fixtures/models")
+BINARY = os.environ.get("INHOUSE_BIN", os.path.join(ROOT, "build/dev/inhouse"))
+PROMPTS = ("p0", "p1", "p2")
+LEVELS = ("ref", "avx2", "avxvnni", "avx512", "avx512vnni", "avx512bf16")
+
+
+def tolerance(weights, level):
+    """Largest error of a row: its largest difference over the largest |logit| of the prompt.
+
+    The reference is float64 on the stored weights. `ref` differs by float32 summation only. A fast
+    level may round an activation to BF16 once for each product (BF16 weights: 8 bits of mantissa), or
+    quantize it to INT8 in groups (GGUF blocks: 7 bits and a shared scale).
+    """
+    if level == "ref" or weights in ("f32", "f16"):
+        return 1e-4
+    return 1e-2 if weights == "bf16" else 3e-2
+
+
+def run(*arguments):
+    done = subprocess.run([BINARY, *arguments], capture_output=True, text=True, timeout=300, check=False)
+    if done.returncode != 0:
+        raise RuntimeError(f"inhouse {' '.join(arguments)}\nexit {done.returncode}: {done.stderr.strip()[-500:]}")
+    return done.stdout
+
+
+def path_of(case):
+    gguf = os.path.join(MODELS, case, "model.gguf")
+    return gguf if os.path.exists(gguf) else os.path.join(MODELS, case)
+
+
+def check_logits(case, golden, level, limit):
+    worst = 0
+    for prompt in PROMPTS:
+        ids = ",".join(map(str, golden[prompt + ".ids"]))
+        base = ("logits", "--model", path_of(case), "--ids", ids, "--all", "--isa", level)
+        expected, rows = golden[prompt + ".logits"], golden[prompt + ".rows"]
+        for chunk in ((), ("--chunk", "7"), ("--chunk", "1")) if prompt != "p0" else ((),):
+            text = run(*base, *chunk, "--threads", "1")
+            logits = np.array(json.loads(text)["logits"], np.float64)
+            if len(logits) != len(golden[prompt + ".ids"]):
+                raise AssertionError(f"{prompt}: {len(logits)} rows for {len(golden[prompt + '.ids'])} ids")
+            error = np.abs(logits[rows] - expected).max() / golden[prompt + ".scale"]
+            worst = max(worst, error)
+            if not error <= limit:
+                raise AssertionError(f"{prompt} {' '.join(chunk)}: error {error:.2e}, at most {limit:.0e}")
+            if not chunk and prompt == "p2" and run(*base, "--threads", "2") != text:
+                raise AssertionError(f"{prompt}: one thread and two give different bytes")
+    return worst
+
+
+def check_greedy(case, golden, level):
+    for prompt in PROMPTS:
+        ids = ",".join(map(str, golden[prompt + ".ids"]))
+        expected = golden[prompt + ".greedy"].tolist()
+        out = json.loads(run("generate", "--model", path_of(case), "--ids", ids, "--max-tokens", str(len(expected)),
+                             "--temperature", "0", "--ignore-eos", "--json", "--isa", level, "--threads", "1"))
+        if out["ids"] != expected:
+            raise AssertionError(f"{prompt}: greedy ids {out['ids']}, expected {expected}")
+
+
+def check(case, level):
+    """One test: (line to print, whether it is good)."""
+    golden = np.load(os.path.join(MODELS, case, "expected.npz"))
+    limit = tolerance(str(golden["weights"]), level)
+    try:
+        worst = check_logits(case, golden, level, limit)
+        # Rounding within the tolerance may turn a lead of less than twice of it.
+        greedy = float(golden["margin"]) > 2 * limit
+        if greedy:
+            check_greedy(case, golden, level)
+    except (AssertionError, RuntimeError, ValueError, KeyError, subprocess.TimeoutExpired) as problem:
+        return f"{case} {level}: FAILED {problem}", False
+    return f"{case} {level}: error {worst:.1e} of {limit:.0e}{'' if greedy else ', greedy not judged'}", True
+
+
+def supported(level):
+    ids = ("--ids", "1")
+    done = subprocess.run([BINARY, "logits", "--model", path_of("llama"), *ids, "--isa", level],
+                          capture_output=True, text=True, check=False)
+    return done.returncode == 0
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--isa", action="append", choices=LEVELS, help="only this level")
+    parser.add_argument("cases", nargs="*")
+    args = parser.parse_args()
+    cases = args.cases or sorted(os.listdir(MODELS))
+    levels = [level for level in args.isa or LEVELS if level == "ref" or supported(level)]
+    skipped = len(cases) * (len(args.isa or LEVELS) - len(levels))
+    print(f"{len(cases)} cases at {', '.join(levels)}")
+    pairs = [(case, level) for level in levels for case in cases]
+    with ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool:
+        results = list(pool.map(lambda pair: check(*pair), pairs))
+    for line, good in results:
+        if not good:
+            print(line)
+    for level in levels:
+        lines = [line for (_, at), (line, good) in zip(pairs, results) if at == level and good]
+        print(f"{level}: {len(lines)} of {len(cases)} cases within their tolerance")
+    failed = sum(not good for _, good in results)
+    print(f"golden: {len(results) - failed} passed, {failed} failed, {skipped} skipped")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
