@@ -31,6 +31,13 @@ void InstallSignalHandlers() {
 }
 
 constexpr Verb kVerbs[] = {
+    {"pull", "bring a model into the local store",
+     "inhouse pull smollm2-135m-instruct\n"
+     "inhouse pull deepseek-ai/DeepSeek-R1-Distill-Qwen-7B\n"
+     "inhouse pull modelscope:Qwen/Qwen3-8B --jobs 8\n"
+     "inhouse pull unsloth/Qwen3-4B-GGUF/Qwen3-4B-Q4_K_M.gguf --name qwen3-4b\n"
+     "inhouse pull --from /mnt/usb/DeepSeek-V3.1 --name deepseek-v3.1",
+     SetUpPull},
     {"generate", "answer one prompt",
      "inhouse generate -m smollm2-135m-instruct --chat -p \"What is the capital of France?\"\n"
      "inhouse generate -m ./model --prompt-file story.txt -n 200 --temperature 0.7 --seed 1\n"

@@ -34,6 +34,7 @@ bool Interrupted();
 void ClearInterrupt();
 
 // Set-up functions of the verbs, in the order of the table.
+VerbRun SetUpPull(CLI::App& app);
 VerbRun SetUpGenerate(CLI::App& app);
 VerbRun SetUpChat(CLI::App& app);
 VerbRun SetUpInspect(CLI::App& app);
