@@ -1,0 +1,34 @@
+// Any bytes as config.json and as the index of a sharded checkpoint.
+#include <cstddef>
+#include <cstdint>
+#include <string_view>
+
+#include "engine/formats/config_json.h"
+#include "engine/formats/safetensors.h"
+
+using inhouse::engine::ConfigJson;
+
+namespace {
+
+void AskEverything(const ConfigJson& config) {
+  for (const auto& [key, value] : config.json().items()) {
+    (void)config.Int(key, {-5, 5});
+    (void)config.Ints(key, {0, 1 << 20});
+    (void)config.Double(key, -1, 1);
+    (void)config.BoolOr(key, true);
+    (void)config.String(key);
+    const auto nested = config.Object(key);
+    if (nested.ok() && nested->has_value()) AskEverything(**nested);
+  }
+}
+
+}  // namespace
+
+extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+  const std::string_view text(reinterpret_cast<const char*>(data), size);
+  if (const auto config = ConfigJson::Parse("config.json", text); config.ok()) {
+    AskEverything(*config);
+  }
+  (void)inhouse::engine::ParseSafetensorsIndex("model.safetensors.index.json", text);
+  return 0;
+}
