@@ -1,0 +1,115 @@
+#include "model-server/api/completion_request.h"
+
+#include <limits>
+#include <utility>
+
+#include "fmt/format.h"
+
+namespace inhouse::model_server {
+namespace {
+
+constexpr int64_t kInt64Max = std::numeric_limits<int64_t>::max();
+
+bool ReadIds(const Json& list, const std::string& param, int64_t vocab_size, Fields* fields,
+             std::vector<engine::TokenId>* out) {
+  out->reserve(list.size());
+  for (const Json& id : list) {
+    if (!id.is_number_integer() || id.get<int64_t>() < 0 || id.get<int64_t>() >= vocab_size) {
+      fields->Fail(InvalidRequest(
+          param, "invalid_value",
+          fmt::format("Invalid '{}': expected token ids from 0 to {}.", param, vocab_size - 1)));
+      return false;
+    }
+    out->push_back(id.get<engine::TokenId>());
+  }
+  return true;
+}
+
+// One prompt of a list: text, or the ids of one.
+bool ReadOnePrompt(const Json& value, const std::string& param, int64_t vocab_size, Fields* fields,
+                   std::vector<TextOrIds>* out) {
+  if (value.is_string()) {
+    out->emplace_back(value.get<std::string>());
+    return true;
+  }
+  if (!value.is_array() || value.empty()) {
+    fields->Fail(InvalidRequest(
+        param, "invalid_type",
+        fmt::format("Invalid '{}': expected a string or a list of token ids that is not empty.",
+                    param)));
+    return false;
+  }
+  std::vector<engine::TokenId> ids;
+  if (!ReadIds(value, param, vocab_size, fields, &ids)) return false;
+  out->emplace_back(std::move(ids));
+  return true;
+}
+
+void ReadPrompts(const ModelBounds& bounds, Fields* fields, std::vector<TextOrIds>* out) {
+  const Json* prompt = fields->Find("prompt");
+  if (prompt == nullptr) return fields->FailRequired("prompt");
+  const bool is_list = prompt->is_array() && !prompt->empty() &&
+                       (prompt->front().is_string() || prompt->front().is_array());
+  if (!is_list) {
+    ReadOnePrompt(*prompt, "prompt", bounds.vocab_size, fields, out);
+    return;
+  }
+  for (size_t i = 0; i < prompt->size(); ++i) {
+    if (!ReadOnePrompt((*prompt)[i], fmt::format("prompt[{}]", i), bounds.vocab_size, fields,
+                       out)) {
+      return;
+    }
+  }
+}
+
+void CheckTogether(const ModelBounds& bounds, Fields* fields, const CompletionRequest& request) {
+  const auto choices =
+      static_cast<int64_t>(request.prompts.size()) * std::max(request.params.n, request.best_of);
+  if (choices > bounds.choices_max) {
+    fields->Fail(InvalidRequest(
+        "prompt", "array_above_max_length",
+        fmt::format(
+            "Too many answers for one request: expected at most {} prompts x n, but got {}.",
+            bounds.choices_max, choices)));
+  }
+  if (request.params.max_tokens == 0 && !request.echo) {
+    fields->Fail(InvalidRequest("max_tokens", "integer_below_min_value",
+                                "Invalid 'max_tokens': integer below minimum value. Expected at "
+                                "least 1 without 'echo', but got 0 instead."));
+  }
+  if (request.best_of != 0 && request.best_of < request.params.n) {
+    fields->Fail(InvalidRequest("best_of", "invalid_value",
+                                "Invalid 'best_of': expected a value of at least 'n'."));
+  }
+  if (request.best_of > request.params.n && request.params.stream) {
+    fields->Fail(InvalidRequest("best_of", "invalid_value",
+                                "Invalid 'best_of': answers cannot be ranked while they stream."));
+  }
+  if (request.suffix && request.echo) {
+    fields->Fail(
+        InvalidRequest("suffix", "invalid_value", "'suffix' cannot be used together with 'echo'."));
+  }
+}
+
+}  // namespace
+
+std::optional<ApiError> ReadCompletionRequest(const Json& body, const ModelBounds& bounds,
+                                              CompletionRequest* out) {
+  Fields fields(body);
+  if (fields.Find("model") == nullptr) fields.FailRequired("model");
+  fields.Text("model", &out->model);
+  ReadPrompts(bounds, &fields, &out->prompts);
+  ReadGenerateParams(bounds, &fields, &out->params);
+  out->params.max_tokens = 16;  // OpenAI's default
+  fields.Int("max_tokens", 0, kInt64Max, &out->params.max_tokens);
+  fields.Bool("echo", &out->echo);
+  fields.Int("logprobs", 0, 5, &out->logprobs);
+  fields.Int("best_of", 1, kChoicesOfOnePromptMax, &out->best_of);
+  fields.Text("suffix", &out->suffix);
+  if (out->suffix && out->suffix->empty()) out->suffix.reset();  // "" is what some clients send
+  fields.Bool("add_special_tokens", &out->add_special_tokens);
+  if (fields.ok()) CheckTogether(bounds, &fields, *out);
+  return fields.TakeError();
+}
+
+}  // namespace inhouse::model_server
