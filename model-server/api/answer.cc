@@ -13,11 +13,6 @@ namespace {
 // JSON has no infinity; OpenAI and vLLM write this for "never".
 float Finite(float logprob) { return std::max(logprob, -9999.0F); }
 
-int64_t Characters(std::string_view text) {
-  return std::count_if(text.begin(), text.end(),
-                       [](char c) { return (static_cast<unsigned char>(c) & 0xC0) != 0x80; });
-}
-
 // Text completions name a token that is not whole characters by its bytes, so that two of them do
 // not become one key.
 std::string TokenKey(const std::string& token) {
@@ -162,7 +157,7 @@ void WriteTextLogprobs(const TextChoice& choice, JsonWriter* json) {
   int64_t offset = choice.text_offset;
   for (const TokenScore& score : *choice.logprobs) {
     json->Int(offset);
-    if (score.in_text) offset += Characters(score.token);
+    if (score.in_text) offset += CharacterCount(score.token);
   }
   json->EndArray().EndObject();
 }
@@ -184,6 +179,11 @@ std::string Chunk(JsonWriter* json, bool with_usage) {
 }
 
 }  // namespace
+
+int64_t CharacterCount(std::string_view text) {
+  return std::count_if(text.begin(), text.end(),
+                       [](char c) { return (static_cast<unsigned char>(c) & 0xC0) != 0x80; });
+}
 
 std::string SseEvent(std::string_view data) { return fmt::format("data: {}\n\n", data); }
 

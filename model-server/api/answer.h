@@ -77,6 +77,9 @@ std::string TextChunk(const AnswerHead& head, const TextChoice& choice, bool wit
 std::string UsageChunk(const AnswerHead& head, std::string_view object, const AnswerUsage& usage);
 std::string SseEvent(std::string_view data);
 
+// Code points of valid UTF-8; what text_offset counts.
+int64_t CharacterCount(std::string_view text);
+
 inline constexpr std::string_view kChatChunkObject = "chat.completion.chunk";
 inline constexpr std::string_view kTextObject = "text_completion";
 

@@ -110,7 +110,7 @@ TEST(TextAnswer, LogprobsOfAnEcho) {
   EXPECT_EQ(logprobs["tokens"], json({"<s>", "bytes:\\xc3", "bytes:\\xa9", "!"}));
   EXPECT_EQ(logprobs["token_logprobs"], json({nullptr, -1.0, -2.0, -3.0}));
   EXPECT_TRUE(logprobs["top_logprobs"][0].is_null());
-  EXPECT_EQ(logprobs["top_logprobs"][1].dump(), R"({"bytes:\\xc3":-1.0,"bytes:\\xc4":-2.0})");
+  EXPECT_EQ(logprobs["top_logprobs"][1].dump(), R"({"bytes:\\xc3":-1,"bytes:\\xc4":-2})");
   EXPECT_EQ(logprobs["top_logprobs"][2].size(), 2u);  // the token itself is always there
   EXPECT_EQ(logprobs["text_offset"], json({0, 0, 1, 1}));
 }

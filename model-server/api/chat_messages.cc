@@ -31,9 +31,8 @@ void ReadPart(const Json& part, const std::string& path, Fields* fields, std::st
       type != "refusal") {
     inner.Fail(InvalidRequest(
         inner.Param("type"), "invalid_value",
-        fmt::format(
-            "Invalid value: '{}'. Supported values are: 'text'. This model reads text only.",
-            type.substr(0, 40))));
+        fmt::format("Invalid '{}': '{}'. Supported values are: 'text'. This model reads text only.",
+                    inner.Param("type"), type.substr(0, 40))));
   }
   const char* key = type == "refusal" ? "refusal" : "text";
   if (inner.ok() && inner.Find(key) == nullptr) inner.FailRequired(key);
@@ -114,9 +113,9 @@ void ReadRole(Fields* fields, std::string* out) {
   }
   fields->Fail(InvalidRequest(
       fields->Param("role"), "invalid_value",
-      fmt::format("Invalid value: '{}'. Supported values are: 'system', 'developer', 'user', "
+      fmt::format("Invalid '{}': '{}'. Supported values are: 'system', 'developer', 'user', "
                   "'assistant', 'tool' and 'function'.",
-                  out->substr(0, 40))));
+                  fields->Param("role"), out->substr(0, 40))));
 }
 
 void ReadMessage(Fields* fields, ChatMessage* out) {

@@ -99,9 +99,10 @@ void ReadVariables(Fields* fields, Json* out) {
     if (std::find(kEfforts.begin(), kEfforts.end(), effort) == kEfforts.end()) {
       return fields->Fail(InvalidRequest(
           "reasoning_effort", "invalid_value",
-          fmt::format("Invalid value: '{}'. Supported values are: 'none', 'minimal', 'low', "
-                      "'medium', 'high', 'xhigh' and 'max'.",
-                      effort.substr(0, 40))));
+          fmt::format(
+              "Invalid 'reasoning_effort': '{}'. Supported values are: 'none', 'minimal', 'low', "
+              "'medium', 'high', 'xhigh' and 'max'.",
+              effort.substr(0, 40))));
     }
     (*out)["reasoning_effort"] = effort;
     if (effort == "none") set_thinking(false);

@@ -138,11 +138,11 @@ void RefuseUnsupported(Fields* fields) {
                                ? format->at("type").get<std::string>()
                                : std::string();
   if (type != "text") {
-    fields->Fail(InvalidRequest(
-        "response_format.type", "unsupported_value",
-        fmt::format("Invalid value: '{}'. Supported values are: 'text'. Structured output is not "
-                    "available yet.",
-                    type)));
+    fields->Fail(InvalidRequest("response_format.type", "unsupported_value",
+                                fmt::format("Invalid 'response_format.type': '{}'. Supported "
+                                            "values are: 'text'. Structured output is not "
+                                            "available yet.",
+                                            type)));
   }
 }
 

@@ -101,7 +101,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
 
   std::deque<std::string> out_;
   size_t out_bytes_ = 0;
-  bool closing_ = false;  // after out_ is written
+  bool closing_ = false;       // after out_ is written
   bool unread_input_ = false;  // the client may still be sending
   bool closed_ = false;
   uint64_t linger_bytes_ = 0;

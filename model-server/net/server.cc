@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "absl/time/time.h"
+#include "base/check.h"
 #include "base/log.h"
 #include "base/status.h"
 #include "fmt/format.h"
@@ -122,23 +123,26 @@ void Server::Impl::CloseAll() {
   for (Connection* connection : all) connection->Close();
 }
 
-absl::StatusOr<std::unique_ptr<Server>> Server::Listen(const ServerOptions& options,
-                                                       Handler handler, ErrorBody error_body) {
+absl::StatusOr<std::unique_ptr<Server>> Server::Listen(const ServerOptions& options) {
   auto impl = std::make_unique<Impl>();
   impl->core.options = options;
-  impl->core.handler = std::move(handler);
-  impl->core.error_body = std::move(error_body);
   INHOUSE_ASSIGN_OR_RETURN(tcp::acceptor acceptor, OpenAcceptor(impl->core.io, options));
   impl->acceptor = std::make_unique<tcp::acceptor>(std::move(acceptor));
   boost::system::error_code ignored;
   impl->port = impl->acceptor->local_endpoint(ignored).port();
-  Impl* raw = impl.get();
-  asio::co_spawn(
-      raw->core.io, [raw] { return raw->AcceptLoop(); }, asio::detached);
-  asio::co_spawn(
-      raw->core.io, [raw] { return raw->SweepLoop(); }, asio::detached);
-  raw->thread = std::thread([raw] { raw->core.io.run(); });
   return std::unique_ptr<Server>(new Server(std::move(impl)));
+}
+
+void Server::Start(Handler handler, ErrorBody error_body) {
+  Impl* impl = impl_.get();
+  INHOUSE_CHECK(!impl->thread.joinable(), "Start is called once");
+  impl->core.handler = std::move(handler);
+  impl->core.error_body = std::move(error_body);
+  asio::co_spawn(
+      impl->core.io, [impl] { return impl->AcceptLoop(); }, asio::detached);
+  asio::co_spawn(
+      impl->core.io, [impl] { return impl->SweepLoop(); }, asio::detached);
+  impl->thread = std::thread([impl] { impl->core.io.run(); });
 }
 
 Server::Server(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}

@@ -32,12 +32,14 @@ struct ServerOptions {
 // Owns the listening socket and the io thread. Thread-safe.
 class Server : public Loop {
  public:
-  // Binds, starts the io thread and answers at once. Errors name the address.
-  static absl::StatusOr<std::unique_ptr<Server>> Listen(const ServerOptions& options,
-                                                        Handler handler, ErrorBody error_body);
+  // Binds: from now on clients can connect, and wait. Errors name the address.
+  static absl::StatusOr<std::unique_ptr<Server>> Listen(const ServerOptions& options);
   ~Server() override;  // closes what is still open
 
   uint16_t port() const;
+
+  // Starts the io thread, which answers. Once.
+  void Start(Handler handler, ErrorBody error_body);
 
   // Stops accepting; idle connections are closed at once, the others when their answer is sent, and
   // all of them after `seconds_max`. The io thread has ended when it returns.

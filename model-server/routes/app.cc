@@ -1,0 +1,168 @@
+#include "model-server/routes/app.h"
+
+#include <utility>
+#include <vector>
+
+#include "absl/synchronization/notification.h"
+#include "absl/time/time.h"
+#include "base/check.h"
+#include "base/sha256.h"
+#include "fmt/format.h"
+#include "model-server/routes/chat.h"
+#include "model-server/routes/completion.h"
+#include "model-server/routes/control.h"
+#include "model-server/routes/router.h"
+#include "model-server/routes/tokens.h"
+
+namespace inhouse::model_server {
+namespace {
+
+constexpr std::chrono::milliseconds kTick{1000};
+
+using Work = void (*)(const std::shared_ptr<const Request>& request, GenerationSetup setup);
+
+// Hands a request to the worker thread. If the client leaves while it waits, it is dropped there.
+void RunOnWorker(const Exchange& exchange, Work work) {
+  Context* context = exchange.context;
+  if (const auto error = CheckServing(*context)) {
+    return exchange.writer->Send(ErrorResponse(*error));
+  }
+  const std::string_view coding = exchange.request->headers.Find("content-encoding");
+  if (!coding.empty() && coding != "identity") {
+    ApiError error = InvalidRequest("", "unsupported_content_encoding",
+                                    "The body must not be compressed (Content-Encoding).");
+    error.status = 415;
+    return exchange.writer->Send(ErrorResponse(error));
+  }
+  auto gone = std::make_shared<std::atomic<bool>>(false);
+  exchange.writer->OnClosed([gone] { *gone = true; });
+  GenerationSetup setup{
+      .context = context, .writer = exchange.writer, .arrival = std::chrono::steady_clock::now()};
+  const bool added =
+      context->worker->Add([work, gone, request = exchange.request, setup = std::move(setup)] {
+        if (!*gone) work(request, setup);
+      });
+  if (!added) {
+    context->metrics->OnRejected("prepare_queue_full");
+    exchange.writer->Send(ErrorResponse(
+        Overloaded("Too many requests are waiting to be read.", context->RetryAfterSeconds())));
+  }
+}
+
+std::vector<Route> Routes() {
+  return {
+      {"GET", "/livez", HandleLive},
+      {"GET", "/readyz", HandleReady},
+      {"GET", "/health", HandleReady},
+      {"GET", "/metrics", HandleMetrics},
+      {"GET", "/version", HandleVersion},
+      {"GET", "/v1/models", HandleModels},
+      {"GET", "/v1/models/{id}", HandleModel},
+      {"POST", "/v1/chat/completions", [](const Exchange& e) { RunOnWorker(e, RunChat); }},
+      {"POST", "/v1/completions", [](const Exchange& e) { RunOnWorker(e, RunCompletion); }},
+      {"POST", "/tokenize", [](const Exchange& e) { RunOnWorker(e, RunTokenize); }},
+      {"POST", "/detokenize", [](const Exchange& e) { RunOnWorker(e, RunDetokenize); }},
+  };
+}
+
+// Whatever changes the bytes of an answer: the weights, their precision, the kernels, the build.
+std::string Fingerprint(const engine::ModelInfo& info, const AppOptions& options) {
+  const std::string facts =
+      fmt::format("{}|{}|{}|{}|{}|{}|{}|{}", info.name, info.architecture, info.parameters_total,
+                  info.vocab_size, info.bytes.weights, info.isa, options.version, options.commit);
+  base::Sha256 hash;
+  hash.Update(facts);
+  return "fp_" + hash.FinishHex().substr(0, 12);
+}
+
+std::string DefaultName(const engine::ModelInfo& info) {
+  std::string name = info.name;
+  if (name.ends_with(".gguf")) name.resize(name.size() - 5);
+  return name;
+}
+
+}  // namespace
+
+App::App(const AppOptions& options, Loop* loop, monitoring::Metrics* metrics)
+    : metrics_(metrics),
+      context_(std::make_shared<Context>()),
+      worker_(std::make_unique<WorkQueue>(options.prepare_queue_max)) {
+  context_->options = options;
+  context_->loop = loop;
+  context_->metrics = metrics;
+  context_->worker = worker_.get();
+  loop->PostAfter(kTick, [this] { Tick(); });
+}
+
+// The worker ends first, then the engine, whose callbacks only post.
+App::~App() {
+  worker_.reset();
+  context_->active.clear();
+  context_->model.engine.reset();
+}
+
+Handler App::handler() {
+  auto router = std::make_shared<Router>(context_.get(), Routes());
+  return [router](std::shared_ptr<const Request> request, std::shared_ptr<ResponseWriter> writer) {
+    router->Handle(std::move(request), std::move(writer));
+  };
+}
+
+ErrorBody App::error_body() {
+  return [](int status, const std::string& message) {
+    ApiError error{.status = status, .message = message};
+    if (status == 408) error.code = "request_timeout";
+    if (status == 413) error.code = "request_too_large";
+    if (status == 431) error.code = "header_too_large";
+    if (status >= 500) error.type = status == 503 ? "unavailable_error" : "server_error";
+    return ErrorJson(error);
+  };
+}
+
+void App::SetLoadProgress(int64_t done, int64_t total) {
+  context_->load_percent = total <= 0 ? 0 : static_cast<int>(100 * done / total);
+}
+
+void App::Serve(std::unique_ptr<engine::Engine> engine) {
+  INHOUSE_CHECK(engine->tokenizer() != nullptr, "a server needs a tokenizer");
+  ServedModel& model = context_->model;
+  const engine::ModelInfo& info = engine->info();
+  model.names = context_->options.served_names;
+  if (model.names.empty()) model.names.push_back(DefaultName(info));
+  model.bounds.sampling = info.default_sampling;
+  model.bounds.vocab_size = info.vocab_size;
+  model.fingerprint = Fingerprint(info, context_->options);
+  model.created = std::chrono::duration_cast<std::chrono::seconds>(
+                      std::chrono::system_clock::now().time_since_epoch())
+                      .count();
+  metrics_->DescribeModel({.name = model.names.front(),
+                           .architecture = info.architecture,
+                           .isa = info.isa,
+                           .context_tokens = info.context_tokens});
+  model.engine = std::move(engine);
+  context_->state = ServingState::kReady;
+}
+
+void App::Drain(double seconds_max) {
+  if (context_->state.exchange(ServingState::kDraining) == ServingState::kLoading) return;
+  context_->model.engine->Drain(seconds_max);
+  // What is still in flight ends with an error; posted after the engine's last events.
+  absl::Notification done;
+  context_->loop->Post([this, &done] {
+    const auto active = context_->active;
+    for (const auto& [key, generation] : active) {
+      generation->Abort(Unavailable("The server is shutting down.", 5));
+    }
+    done.Notify();
+  });
+  done.WaitForNotification();
+}
+
+void App::Tick() {
+  const SteadyTime now = std::chrono::steady_clock::now();
+  const auto active = context_->active;  // a slow client may leave the map meanwhile
+  for (const auto& [key, generation] : active) generation->Tick(now);
+  context_->loop->PostAfter(kTick, [this] { Tick(); });
+}
+
+}  // namespace inhouse::model_server

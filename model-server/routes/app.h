@@ -1,0 +1,40 @@
+// The application behind the listener: its routes, and its life from loading to draining.
+#pragma once
+
+#include <memory>
+
+#include "engine/include/engine/engine.h"
+#include "model-server/http/handler.h"
+#include "model-server/routes/context.h"
+#include "monitoring/metrics/metrics.h"
+
+namespace inhouse::model_server {
+
+// Owns the routes, the worker thread and, from Serve on, the engine. Made before the listener
+// starts, destroyed after it has ended. Thread-safe.
+class App {
+ public:
+  // `loop` and `metrics` must outlive it.
+  App(const AppOptions& options, Loop* loop, monitoring::Metrics* metrics);
+  ~App();
+
+  // For the listener; they run on the io thread.
+  Handler handler();
+  static ErrorBody error_body();
+
+  void SetLoadProgress(int64_t done, int64_t total);
+  // From loading to ready. The engine must have a tokenizer.
+  void Serve(std::unique_ptr<engine::Engine> engine);
+  // New requests get a 503 from here on; returns when those in flight have been answered, or after
+  // `seconds_max`, when they end with an error.
+  void Drain(double seconds_max);
+
+ private:
+  void Tick();
+
+  monitoring::Metrics* metrics_;
+  std::shared_ptr<Context> context_;
+  std::unique_ptr<WorkQueue> worker_;
+};
+
+}  // namespace inhouse::model_server

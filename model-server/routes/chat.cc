@@ -1,0 +1,206 @@
+#include "model-server/routes/chat.h"
+
+#include <utility>
+
+#include "base/status.h"
+#include "model-server/api/json_limits.h"
+#include "model-server/routes/submit.h"
+
+namespace inhouse::model_server {
+namespace {
+
+struct ChatOutput {
+  bool logprobs = false;
+  bool parallel_tool_calls = true;
+  bool include_reasoning = true;
+  bool prompt_ends_in_think = false;
+};
+
+class ChatGeneration : public Generation {
+ public:
+  ChatGeneration(GenerationSetup setup, const ChatOutput& output, size_t n)
+      : Generation(std::move(setup)), output_(output), parts_(n) {
+    const engine::ChatFormat& format = *this->setup().context->model.engine->chat_format();
+    for (size_t i = 0; i < n; ++i) {
+      parts_[i].stream = format.NewStream(output.prompt_ends_in_think);
+      parts_[i].reasons = output.prompt_ends_in_think;
+      parts_[i].choice.index = static_cast<int64_t>(i);
+      if (output.logprobs) parts_[i].choice.logprobs.emplace();
+    }
+  }
+
+ protected:
+  void OnTokens(size_t index, engine::TokenEvent& event) override {
+    Part& part = parts_[index];
+    for (const engine::TokenLogprob& logprob : event.logprobs) {
+      if (output_.logprobs) part.choice.logprobs->push_back(Score(logprob));
+    }
+    Deliver(part, part.stream->Push(event.text), event.ids.size());
+  }
+
+  void OnSequenceEnd(size_t index, engine::FinishReason reason) override {
+    Part& part = parts_[index];
+    Deliver(part, part.stream->Finish(), 0);
+    part.choice.finish_reason = FinishName(index, reason);
+    if (!streams()) return;
+    // What is left of the logprobs belongs to tokens that gave no text.
+    ChatPiece piece{.index = part.choice.index,
+                    .first = !part.started,
+                    .finish_reason = part.choice.finish_reason};
+    Write(part, piece);
+  }
+
+  void OnAllEnded() override {
+    AnswerUsage total{.prompt_tokens = usage(0).prompt_tokens,
+                      .cached_tokens = usage(0).cached_tokens};
+    for (size_t i = 0; i < parts_.size(); ++i) {
+      total.completion_tokens += usage(i).completion_tokens;
+      total.reasoning_tokens += parts_[i].reasoning_tokens;
+    }
+    if (streams()) {
+      std::string last;
+      if (setup().params.include_usage) last = UsageChunk(setup().head, kChatChunkObject, total);
+      return EndStream(last + "data: [DONE]\n\n");
+    }
+    std::vector<ChatChoice> choices;
+    for (Part& part : parts_) choices.push_back(std::move(part.choice));
+    SendWhole({.body = ChatAnswer(setup().head, choices, total)});
+  }
+
+  std::string FinishName(size_t index, engine::FinishReason reason) const override {
+    if (reason == engine::FinishReason::kLength) return "length";
+    return parts_[index].tool_calls > 0 ? "tool_calls" : "stop";
+  }
+
+ private:
+  struct Part {
+    std::unique_ptr<engine::CompletionStream> stream = {};
+    ChatChoice choice = {};
+    bool reasons = false;  // the last text was reasoning
+    bool started = false;  // the role was sent
+    int64_t tool_calls = 0;
+    int64_t reasoning_tokens = 0;
+  };
+
+  // Sorts what is new into the answer, or sends it.
+  void Deliver(Part& part, engine::CompletionDelta delta, size_t tokens) {
+    if (!delta.reasoning.empty()) part.reasons = true;
+    if (!delta.content.empty() || !delta.tool_calls.empty()) part.reasons = false;
+    if (part.reasons) part.reasoning_tokens += static_cast<int64_t>(tokens);
+    if (!output_.include_reasoning) delta.reasoning.clear();
+    if (!output_.parallel_tool_calls && !delta.tool_calls.empty()) {
+      delta.tool_calls.resize(part.tool_calls == 0 ? 1 : 0);
+    }
+    for (engine::ToolCall& call : delta.tool_calls) {
+      if (call.id.empty()) call.id = "call_" + RandomId();
+    }
+    const int64_t first_tool = part.tool_calls;
+    part.tool_calls += static_cast<int64_t>(delta.tool_calls.size());
+    if (streams()) return Send(part, delta, first_tool);
+    if (!delta.reasoning.empty()) {
+      part.choice.reasoning = part.choice.reasoning.value_or("") + delta.reasoning;
+    }
+    part.choice.content += delta.content;
+    for (engine::ToolCall& call : delta.tool_calls) {
+      part.choice.tool_calls.push_back(std::move(call));
+    }
+  }
+
+  void Send(Part& part, const engine::CompletionDelta& delta, int64_t first_tool) {
+    if (!part.started) {
+      ChatPiece role{.index = part.choice.index, .first = true};
+      part.started = true;
+      WritePiece(ChatChunk(setup().head, role, setup().params.include_usage));
+    }
+    // One kind at a time: clients switch their display on the first that they find.
+    if (!delta.reasoning.empty()) {
+      Write(part, {.index = part.choice.index, .reasoning = delta.reasoning});
+    }
+    if (!delta.content.empty()) {
+      Write(part, {.index = part.choice.index, .content = delta.content});
+    }
+    if (!delta.tool_calls.empty()) {
+      Write(part, {.index = part.choice.index,
+                   .tool_calls = &delta.tool_calls,
+                   .first_tool_index = first_tool});
+    }
+  }
+
+  // The scores that have gathered go with the next piece.
+  void Write(Part& part, ChatPiece piece) {
+    part.started = true;
+    std::vector<TokenScore> scores;
+    if (part.choice.logprobs && !part.choice.logprobs->empty()) {
+      scores = std::exchange(*part.choice.logprobs, {});
+      piece.logprobs = &scores;
+    }
+    WritePiece(ChatChunk(setup().head, piece, setup().params.include_usage));
+  }
+
+  const ChatOutput output_;
+  std::vector<Part> parts_;
+};
+
+std::optional<ApiError> Prepare(const Request& http, GenerationSetup* setup, ChatRequest* chat,
+                                std::string* prompt,
+                                std::vector<engine::GenerateRequest>* requests) {
+  const Context& context = *setup->context;
+  Json body;
+  if (auto error = ParseBody(http.body, {}, &body)) return error;
+  if (auto error = ReadChatRequest(body, context.model.bounds, chat)) return error;
+  if (auto error = CheckModel(context, chat->model)) return error;
+  if (auto error = RenderChat(context, chat, prompt)) return error;
+  engine::GenerateRequest request;
+  if (auto error =
+          MakeRequest(context, chat->params, context.model.engine->tokenizer()->Encode(*prompt),
+                      "messages", &request)) {
+    return error;
+  }
+  // Markers of reasoning and of calls may be special tokens: the format's parser needs to see them.
+  request.skip_special_tokens = false;
+  if (chat->logprobs) request.logprobs = static_cast<int>(chat->top_logprobs);
+  AppendChoices(request, chat->params.n, requests);
+  return std::nullopt;
+}
+
+}  // namespace
+
+std::optional<ApiError> RenderChat(const Context& context, ChatRequest* request, std::string* out) {
+  const engine::Engine& engine = *context.model.engine;
+  if (engine.chat_format() == nullptr) {
+    return InvalidRequest("model", "chat_template_missing",
+                          "This model has no chat template. Use /v1/completions.");
+  }
+  const engine::Tokenizer& tokenizer = *engine.tokenizer();
+  if (tokenizer.bos()) request->options.bos_token = tokenizer.TokenBytes(*tokenizer.bos());
+  if (tokenizer.eos()) request->options.eos_token = tokenizer.TokenBytes(*tokenizer.eos());
+  auto prompt = engine.chat_format()->Render(request->messages, request->options);
+  if (!prompt.ok()) {
+    return InvalidRequest(
+        "messages", "invalid_value",
+        "The model's chat template refuses these messages: " + base::Message(prompt.status()));
+  }
+  *out = *std::move(prompt);
+  return std::nullopt;
+}
+
+void RunChat(const std::shared_ptr<const Request>& http, GenerationSetup setup) {
+  ChatRequest chat;
+  std::string prompt;
+  std::vector<engine::GenerateRequest> requests;
+  if (auto error = Prepare(*http, &setup, &chat, &prompt, &requests)) {
+    return PostError(setup, *std::move(error));
+  }
+  const ChatOutput output{.logprobs = chat.logprobs,
+                          .parallel_tool_calls = chat.parallel_tool_calls,
+                          .include_reasoning = chat.include_reasoning,
+                          .prompt_ends_in_think = engine::PromptEndsInThink(prompt)};
+  setup.head = setup.context->NewHead("chatcmpl-");
+  setup.head.model = chat.model;
+  setup.params = std::move(chat.params);
+  const size_t n = requests.size();
+  Generation::Launch(std::make_shared<ChatGeneration>(std::move(setup), output, n),
+                     std::move(requests));
+}
+
+}  // namespace inhouse::model_server

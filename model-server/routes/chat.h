@@ -1,0 +1,18 @@
+// POST /v1/chat/completions.
+#pragma once
+
+#include <memory>
+
+#include "model-server/api/chat_request.h"
+#include "model-server/routes/generation.h"
+
+namespace inhouse::model_server {
+
+// On the worker thread: reads the body, renders and tokenizes the conversation, submits it. Answers
+// through `setup.writer`, on the io thread.
+void RunChat(const std::shared_ptr<const Request>& request, GenerationSetup setup);
+
+// The conversation as the model's prompt text. Errors are 400s that name `messages`.
+std::optional<ApiError> RenderChat(const Context& context, ChatRequest* request, std::string* out);
+
+}  // namespace inhouse::model_server

@@ -1,0 +1,48 @@
+#include "model-server/routes/context.h"
+
+#include <algorithm>
+#include <cmath>
+#include <random>
+
+#include "fmt/format.h"
+
+namespace inhouse::model_server {
+
+bool ServedModel::IsNamed(std::string_view name) const {
+  return std::find(names.begin(), names.end(), name) != names.end();
+}
+
+int Context::RetryAfterSeconds() const {
+  if (model.engine == nullptr) return 5;
+  const engine::EngineStats stats = model.engine->stats();
+  const auto running = static_cast<double>(std::max<int64_t>(stats.running, 1));
+  const double seconds = answer_seconds * static_cast<double>(stats.waiting + 1) / running;
+  return static_cast<int>(std::clamp(std::ceil(seconds), 1.0, 120.0));
+}
+
+AnswerHead Context::NewHead(std::string_view id_prefix) const {
+  const auto now = std::chrono::system_clock::now().time_since_epoch();
+  return {.id = std::string(id_prefix) + RandomId(),
+          .created = std::chrono::duration_cast<std::chrono::seconds>(now).count(),
+          .model = model.names.front(),
+          .fingerprint = model.fingerprint};
+}
+
+std::optional<ApiError> CheckServing(const Context& context) {
+  switch (context.state.load()) {
+    case ServingState::kReady:
+      return std::nullopt;
+    case ServingState::kLoading:
+      return Unavailable(fmt::format("The model is being loaded ({} %).", context.load_percent), 5);
+    case ServingState::kDraining:
+      return Unavailable("The server is shutting down and takes no new requests.", 5);
+  }
+  return std::nullopt;
+}
+
+std::string RandomId() {
+  thread_local std::random_device device;
+  return fmt::format("{:08x}{:08x}{:08x}", device(), device(), device());
+}
+
+}  // namespace inhouse::model_server

@@ -1,0 +1,78 @@
+// What all routes share: the model, its bounds, the threads, and the answers in flight.
+#pragma once
+
+#include <atomic>
+#include <chrono>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+#include "engine/include/engine/engine.h"
+#include "model-server/api/answer.h"
+#include "model-server/api/error.h"
+#include "model-server/api/generate_params.h"
+#include "model-server/http/handler.h"
+#include "model-server/routes/work_queue.h"
+#include "monitoring/metrics/metrics.h"
+
+namespace inhouse::model_server {
+
+class Generation;
+
+// Who may call what. Every route passes it; the guard room will decide here.
+struct RouteInfo {
+  std::string_view method = {};
+  std::string_view pattern = {};
+};
+using Guard = std::function<std::optional<ApiError>(const Request&, const RouteInfo&)>;
+
+struct AppOptions {
+  std::vector<std::string> served_names = {};  // the first is canonical; none: the model's own name
+  std::string version = {};
+  std::string commit = {};
+  size_t prepare_queue_max = 128;                // requests that wait to be read and tokenized
+  std::chrono::milliseconds keep_alive{10'000};  // an SSE comment after so much silence
+  Guard guard = {};                              // none: everybody may call everything
+};
+
+enum class ServingState { kLoading, kReady, kDraining };
+
+// Set once, before the state becomes kReady; then read-only.
+struct ServedModel {
+  std::unique_ptr<engine::Engine> engine = {};
+  std::vector<std::string> names = {};
+  ModelBounds bounds = {};
+  std::string fingerprint = {};
+  int64_t created = 0;
+
+  bool IsNamed(std::string_view name) const;
+};
+
+// Lives on the io thread, except where it says otherwise.
+struct Context {
+  AppOptions options;
+  Loop* loop = nullptr;
+  monitoring::Metrics* metrics = nullptr;
+  WorkQueue* worker = nullptr;
+  std::atomic<ServingState> state{ServingState::kLoading};  // any thread
+  std::atomic<int> load_percent{0};                         // any thread
+  ServedModel model = {};                                   // any thread once kReady
+  std::unordered_map<Generation*, std::shared_ptr<Generation>> active = {};
+  std::atomic<double> answer_seconds{1.0};  // running mean; any thread reads
+
+  // How long a client that is turned away should wait, from what is queued. Any thread.
+  int RetryAfterSeconds() const;
+  AnswerHead NewHead(std::string_view id_prefix) const;  // any thread
+};
+
+// Why nothing can be generated now, if so.
+std::optional<ApiError> CheckServing(const Context& context);
+
+// 24 hex digits that nobody can guess.
+std::string RandomId();
+
+}  // namespace inhouse::model_server

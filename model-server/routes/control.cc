@@ -1,0 +1,87 @@
+#include "model-server/routes/control.h"
+
+#include <utility>
+
+#include "model-server/api/json_writer.h"
+
+namespace inhouse::model_server {
+namespace {
+
+void SendJson(const Exchange& exchange, std::string body) {
+  Response response{.body = std::move(body)};
+  response.headers.Add("Content-Type", "application/json");
+  exchange.writer->Send(std::move(response));
+}
+
+// vLLM's `root` and `max_model_len` beside OpenAI's members.
+void WriteModel(const ServedModel& model, const std::string& name, JsonWriter* json) {
+  json->BeginObject();
+  json->Key("id").String(name);
+  json->Key("object").String("model");
+  json->Key("created").Int(model.created);
+  json->Key("owned_by").String("inhouse");
+  json->Key("root").String(model.names.front());
+  json->Key("parent").Null();
+  json->Key("max_model_len").Int(model.engine->info().context_tokens);
+  json->EndObject();
+}
+
+// The list is there while the server drains: what is being answered goes on.
+bool SendIfLoading(const Exchange& exchange) {
+  if (exchange.context->state.load() != ServingState::kLoading) return false;
+  exchange.writer->Send(ErrorResponse(*CheckServing(*exchange.context)));
+  return true;
+}
+
+}  // namespace
+
+void HandleLive(const Exchange& exchange) { SendJson(exchange, R"({"status":"ok"})"); }
+
+void HandleReady(const Exchange& exchange) {
+  if (const auto error = CheckServing(*exchange.context)) {
+    return exchange.writer->Send(ErrorResponse(*error));
+  }
+  SendJson(exchange, R"({"status":"ok"})");
+}
+
+void HandleMetrics(const Exchange& exchange) {
+  Context& context = *exchange.context;
+  if (context.state.load() != ServingState::kLoading) {
+    context.metrics->SetEngine(context.model.engine->stats());
+  }
+  Response response{.body = context.metrics->Text()};
+  response.headers.Add("Content-Type", "text/plain; version=0.0.4; charset=utf-8");
+  exchange.writer->Send(std::move(response));
+}
+
+void HandleVersion(const Exchange& exchange) {
+  JsonWriter json;
+  json.BeginObject();
+  json.Key("version").String(exchange.context->options.version);
+  json.Key("commit").String(exchange.context->options.commit);
+  json.EndObject();
+  SendJson(exchange, json.Take());
+}
+
+void HandleModels(const Exchange& exchange) {
+  if (SendIfLoading(exchange)) return;
+  const ServedModel& model = exchange.context->model;
+  JsonWriter json;
+  json.BeginObject().Key("object").String("list").Key("data").BeginArray();
+  for (const std::string& name : model.names) WriteModel(model, name, &json);
+  json.EndArray().EndObject();
+  SendJson(exchange, json.Take());
+}
+
+void HandleModel(const Exchange& exchange) {
+  if (SendIfLoading(exchange)) return;
+  const ServedModel& model = exchange.context->model;
+  if (!model.IsNamed(exchange.parameter)) {
+    return exchange.writer->Send(ErrorResponse(ModelNotFound(exchange.parameter.substr(0, 200))));
+  }
+  JsonWriter json;
+  WriteModel(model, exchange.parameter, &json);
+  SendJson(exchange, json.Take());
+}
+
+}  // namespace inhouse::model_server

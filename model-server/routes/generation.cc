@@ -1,0 +1,194 @@
+#include "model-server/routes/generation.h"
+
+#include <algorithm>
+#include <limits>
+#include <utility>
+
+namespace inhouse::model_server {
+namespace {
+
+double Seconds(SteadyTime from, SteadyTime to) {
+  return std::chrono::duration<double>(to - from).count();
+}
+
+}  // namespace
+
+Generation::Generation(GenerationSetup setup) : setup_(std::move(setup)) {}
+Generation::~Generation() = default;
+
+void Generation::Launch(const std::shared_ptr<Generation>& generation,
+                        std::vector<engine::GenerateRequest> requests) {
+  Context* context = generation->setup_.context;
+  std::vector<std::unique_ptr<engine::Session>> sessions;
+  generation->sequences_.resize(requests.size());
+  for (size_t i = 0; i < requests.size(); ++i) {
+    generation->sequences_[i].max_tokens = requests[i].max_tokens;
+    const auto on_event = [weak = std::weak_ptr(generation), loop = context->loop,
+                           i](engine::TokenEvent event) {
+      loop->Post([weak, i, event = std::move(event)]() mutable {
+        if (const auto self = weak.lock()) self->OnEvent(i, std::move(event));
+      });
+    };
+    auto session = context->model.engine->Submit(std::move(requests[i]), on_event);
+    if (!session.ok()) {
+      ApiError error = FromStatus(session.status());
+      if (error.status == 429) error = Overloaded(error.message, context->RetryAfterSeconds());
+      context->loop->Post([generation, error] {
+        generation->setup_.context->metrics->OnRejected(error.code);
+        generation->setup_.writer->Send(ErrorResponse(error));
+      });
+      return;
+    }
+    sessions.push_back(*std::move(session));
+  }
+  // Shared, because what a std::function holds must be copyable.
+  auto shared = std::make_shared<decltype(sessions)>(std::move(sessions));
+  context->loop->Post([generation, shared] { generation->Start(std::move(*shared)); });
+}
+
+void Generation::Start(std::vector<std::unique_ptr<engine::Session>> sessions) {
+  started_ = true;
+  if (setup_.writer->closed()) return;  // the sessions end here
+  for (size_t i = 0; i < sessions.size(); ++i) sequences_[i].session = std::move(sessions[i]);
+  running_ = sequences_.size();
+  setup_.context->active.emplace(this, shared_from_this());
+  setup_.writer->OnClosed([weak = weak_from_this()] {
+    if (const auto self = weak.lock()) self->OnClientGone();
+  });
+  last_write_ = std::chrono::steady_clock::now();
+  if (streams()) {
+    Response head;
+    head.headers.Add("Content-Type", "text/event-stream; charset=utf-8");
+    head.headers.Add("Cache-Control", "no-cache");
+    head.headers.Add("X-Accel-Buffering", "no");  // a proxy must not collect tokens
+    setup_.writer->StartStream(std::move(head));
+  }
+  for (auto& [index, event] : std::exchange(early_, {})) OnEvent(index, std::move(event));
+}
+
+void Generation::OnEvent(size_t index, engine::TokenEvent event) {
+  if (left_) return;
+  if (!started_) {
+    early_.emplace_back(index, std::move(event));
+    return;
+  }
+  const auto self = shared_from_this();  // leaving must not destroy it under our feet
+  Sequence& sequence = sequences_[index];
+  if (running_ == 0 || sequence.ended) return;
+  sequence.usage = event.usage;
+  using engine::FinishReason;
+  const bool failed =
+      event.finish == FinishReason::kError || event.finish == FinishReason::kCancelled;
+  if (failed) {
+    RecordEnd(index, event, event.finish == FinishReason::kError ? "error" : "abort");
+    return Abort(event.finish == FinishReason::kError
+                     ? FromStatus(event.error)
+                     : Unavailable("The server is shutting down.", 5));
+  }
+  if (!event.ids.empty()) MeasureTokens(sequence);
+  if (!event.ids.empty() || !event.text.empty() || !event.prompt_logprobs.empty()) {
+    OnTokens(index, event);
+  }
+  if (left_ || event.finish == FinishReason::kNone) return;
+  OnSequenceEnd(index, event.finish);
+  if (left_) return;
+  RecordEnd(index, event, FinishName(index, event.finish));
+  if (running_ > 0) return;
+  OnAllEnded();
+  Leave();
+}
+
+void Generation::MeasureTokens(Sequence& sequence) {
+  const SteadyTime now = std::chrono::steady_clock::now();
+  if (sequence.first_token) {
+    setup_.context->metrics->OnTokenGap(Seconds(sequence.last_token, now));
+  } else {
+    sequence.first_token = now;
+  }
+  sequence.last_token = now;
+}
+
+void Generation::RecordEnd(size_t index, const engine::TokenEvent& event, std::string finish_name) {
+  Sequence& sequence = sequences_[index];
+  sequence.ended = true;
+  --running_;
+  const double e2e = Seconds(setup_.arrival, std::chrono::steady_clock::now());
+  monitoring::RequestRecord record{.finish_reason = std::move(finish_name),
+                                   .prompt_tokens = sequence.usage.prompt_tokens,
+                                   .cached_tokens = sequence.usage.cached_tokens,
+                                   .generation_tokens = sequence.usage.completion_tokens,
+                                   .max_tokens = sequence.max_tokens,
+                                   .n = setup_.params.n,
+                                   .e2e_seconds = e2e};
+  if (sequence.first_token) {
+    record.first_token_seconds = Seconds(setup_.arrival, *sequence.first_token);
+    record.prefill_seconds = event.timings.prefill_ms / 1000;
+    record.decode_seconds = event.timings.decode_ms / 1000;
+  }
+  record.queue_seconds = event.timings.queue_ms / 1000;
+  setup_.context->metrics->OnFinished(record);
+  std::atomic<double>& mean = setup_.context->answer_seconds;
+  mean = 0.9 * mean + 0.1 * e2e;
+}
+
+void Generation::OnClientGone() {
+  if (left_) return;
+  for (size_t i = 0; i < sequences_.size(); ++i) {
+    if (!sequences_[i].ended) RecordEnd(i, {}, "abort");
+  }
+  Leave();
+}
+
+void Generation::Leave() {
+  left_ = true;
+  for (Sequence& sequence : sequences_) sequence.session.reset();
+  setup_.context->active.erase(this);
+}
+
+void Generation::Abort(const ApiError& error) {
+  if (left_) return;
+  const auto self = shared_from_this();
+  if (streams()) {
+    // The official SDKs raise an error for a data object with this key.
+    setup_.writer->Write(SseEvent(ErrorJson(error)));
+    setup_.writer->End();
+  } else {
+    setup_.writer->Send(ErrorResponse(error));
+  }
+  Leave();
+}
+
+void Generation::Tick(SteadyTime now) {
+  if (!streams() || left_ || now - last_write_ < setup_.context->options.keep_alive) return;
+  WritePiece(": keep-alive\n\n");
+}
+
+void Generation::WritePiece(std::string piece) {
+  last_write_ = std::chrono::steady_clock::now();
+  // A client that does not read is cut off by the connection, which then calls OnClientGone.
+  setup_.writer->Write(std::move(piece));
+}
+
+void Generation::EndStream(std::string last) {
+  setup_.writer->Write(std::move(last));
+  setup_.writer->End();
+}
+
+void Generation::SendWhole(Response response) {
+  response.headers.Add("Content-Type", "application/json");
+  setup_.writer->Send(std::move(response));
+}
+
+TokenScore Generation::Score(const engine::TokenLogprob& logprob) const {
+  const engine::Tokenizer& tokenizer = *setup_.context->model.engine->tokenizer();
+  TokenScore score{.token = std::string(tokenizer.TokenBytes(logprob.id)),
+                   .in_text = !tokenizer.IsSpecial(logprob.id),
+                   .logprob = logprob.logprob};
+  score.top.reserve(logprob.top.size());
+  for (const auto& [id, value] : logprob.top) {
+    score.top.emplace_back(tokenizer.TokenBytes(id), value);
+  }
+  return score;
+}
+
+}  // namespace inhouse::model_server

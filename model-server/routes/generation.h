@@ -1,0 +1,86 @@
+// One HTTP request that is being answered: its sequences, from the engine's acceptance to the last
+// byte.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "model-server/routes/context.h"
+
+namespace inhouse::model_server {
+
+using SteadyTime = std::chrono::steady_clock::time_point;
+
+// What belongs to every kind of answer.
+struct GenerationSetup {
+  Context* context = nullptr;
+  std::shared_ptr<ResponseWriter> writer = {};
+  AnswerHead head = {};
+  GenerateParams params = {};
+  SteadyTime arrival = {};
+};
+
+// The base of chat and text answers: submits, sorts events by sequence, measures, cancels when the
+// client leaves, keeps a silent stream alive. After Launch it lives on the io thread.
+class Generation : public std::enable_shared_from_this<Generation> {
+ public:
+  explicit Generation(GenerationSetup setup);
+  virtual ~Generation();
+
+  // On the worker thread: submits every sequence, or answers with the engine's refusal.
+  static void Launch(const std::shared_ptr<Generation>& generation,
+                     std::vector<engine::GenerateRequest> requests);
+
+  void Tick(SteadyTime now);          // sends a comment if the stream was silent for long
+  void Abort(const ApiError& error);  // ends the answer with an error
+
+ protected:
+  // One sequence's new tokens; called in order.
+  virtual void OnTokens(size_t index, engine::TokenEvent& event) = 0;
+  // No more tokens of that sequence. `reason` is kStop or kLength.
+  virtual void OnSequenceEnd(size_t index, engine::FinishReason reason) = 0;
+  // All sequences have ended: the whole answer, or the end of the stream.
+  virtual void OnAllEnded() = 0;
+  // For metrics: what the answer says about that sequence.
+  virtual std::string FinishName(size_t index, engine::FinishReason reason) const = 0;
+
+  void WritePiece(std::string piece);
+  void EndStream(std::string last);
+  void SendWhole(Response response);
+  bool streams() const { return setup_.params.stream; }
+  const GenerationSetup& setup() const { return setup_; }
+  size_t sequence_count() const { return sequences_.size(); }
+  const engine::Usage& usage(size_t index) const { return sequences_[index].usage; }
+  TokenScore Score(const engine::TokenLogprob& logprob) const;
+
+ private:
+  struct Sequence {
+    std::unique_ptr<engine::Session> session = {};
+    engine::Usage usage = {};
+    int64_t max_tokens = 0;
+    std::optional<SteadyTime> first_token = {};
+    SteadyTime last_token = {};
+    bool ended = false;
+  };
+
+  void Start(std::vector<std::unique_ptr<engine::Session>> sessions);
+  void OnEvent(size_t index, engine::TokenEvent event);
+  void MeasureTokens(Sequence& sequence);
+  void RecordEnd(size_t index, const engine::TokenEvent& event, std::string finish_name);
+  void OnClientGone();
+  void Leave();  // drops the sessions, which cancels them
+
+  GenerationSetup setup_;
+  std::vector<Sequence> sequences_ = {};
+  std::vector<std::pair<size_t, engine::TokenEvent>> early_ = {};  // before Start
+  size_t running_ = 0;
+  bool started_ = false;
+  bool left_ = false;
+  SteadyTime last_write_ = {};
+};
+
+}  // namespace inhouse::model_server

@@ -1,0 +1,150 @@
+#include "model-server/routes/router.h"
+
+#include <chrono>
+#include <optional>
+#include <utility>
+
+#include "base/log.h"
+#include "fmt/format.h"
+
+namespace inhouse::model_server {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+constexpr int kClientClosed = 499;  // nginx's number for "the client left first"
+
+// Puts the request id on every answer; counts and logs it when it ends.
+class TrackedWriter : public ResponseWriter {
+ public:
+  TrackedWriter(Context* context, std::shared_ptr<const Request> request,
+                std::shared_ptr<ResponseWriter> writer, std::string_view handler)
+      : context_(context),
+        request_(std::move(request)),
+        writer_(std::move(writer)),
+        handler_(handler),
+        start_(Clock::now()) {}
+  ~TrackedWriter() override { Record(kClientClosed); }
+
+  void Send(Response response) override {
+    response.headers.Add("x-request-id", request_->id);
+    const int status = response.status;
+    writer_->Send(std::move(response));
+    Record(status);
+  }
+  void StartStream(Response head) override {
+    head.headers.Add("x-request-id", request_->id);
+    stream_status_ = head.status;
+    writer_->StartStream(std::move(head));
+  }
+  bool Write(std::string piece) override { return writer_->Write(std::move(piece)); }
+  void End() override {
+    const bool gone = writer_->closed();
+    writer_->End();
+    Record(gone ? kClientClosed : stream_status_);
+  }
+  bool closed() const override { return writer_->closed(); }
+  void OnClosed(std::function<void()> work) override { writer_->OnClosed(std::move(work)); }
+
+ private:
+  void Record(int status) {
+    if (std::exchange(recorded_, true)) return;
+    const double seconds = std::chrono::duration<double>(Clock::now() - start_).count();
+    const std::string_view method =
+        handler_ == "none" ? "other" : std::string_view(request_->method);
+    context_->metrics->OnHttp(
+        {.handler = handler_, .method = method, .status = status, .seconds = seconds});
+    const auto level =
+        request_->method == "POST" || status >= 400 ? spdlog::level::info : spdlog::level::debug;
+    spdlog::log(level, "{} {} {} {} {:.1f} ms {}", request_->remote, request_->method,
+                TargetPath(request_->target).substr(0, 200), status, seconds * 1000, request_->id);
+  }
+
+  Context* context_;
+  std::shared_ptr<const Request> request_;
+  std::shared_ptr<ResponseWriter> writer_;
+  const std::string_view handler_;
+  const Clock::time_point start_;
+  int stream_status_ = 200;
+  bool recorded_ = false;
+};
+
+// Whether `path` (still encoded) fits; {id} takes the rest, so that an id with a plain slash is
+// found too.
+std::optional<std::string> MatchPattern(std::string_view pattern, std::string_view path) {
+  const size_t brace = pattern.find('{');
+  if (brace == std::string_view::npos) {
+    if (path.size() > 1 && path.ends_with('/')) path.remove_suffix(1);
+    return path == pattern ? std::make_optional<std::string>() : std::nullopt;
+  }
+  if (path.size() <= brace || path.substr(0, brace) != pattern.substr(0, brace)) {
+    return std::nullopt;
+  }
+  return PercentDecode(path.substr(brace));
+}
+
+ApiError UnknownUrl(const Request& request) {
+  ApiError error =
+      InvalidRequest("", "unknown_url",
+                     fmt::format("Unknown request URL: {} {}. Please check the URL for typos.",
+                                 request.method, TargetPath(request.target).substr(0, 200)));
+  error.status = 404;
+  return error;
+}
+
+ApiError WrongMethod(const Request& request, std::string_view allowed) {
+  ApiError error =
+      InvalidRequest("", "method_not_supported",
+                     fmt::format("Not allowed to {} on {} (allowed: {}).", request.method,
+                                 TargetPath(request.target).substr(0, 200), allowed));
+  error.status = 405;
+  return error;
+}
+
+}  // namespace
+
+Router::Router(Context* context, std::vector<Route> routes)
+    : context_(context), routes_(std::move(routes)) {}
+
+Router::Match Router::Find(const Request& request) const {
+  const std::string_view path = TargetPath(request.target);
+  const std::string_view method =
+      request.method == "HEAD" ? "GET" : std::string_view(request.method);
+  Match match;
+  for (const Route& route : routes_) {
+    auto parameter = MatchPattern(route.pattern, path);
+    if (!parameter || (!match.pattern.empty() && match.pattern != route.pattern)) continue;
+    match.pattern = route.pattern;
+    match.parameter = *std::move(parameter);
+    if (!match.allowed.empty()) match.allowed += ", ";
+    match.allowed += route.method == "GET" ? "GET, HEAD" : route.method;
+    if (route.method == method) match.route = &route;
+  }
+  return match;
+}
+
+void Router::Handle(std::shared_ptr<const Request> request,
+                    std::shared_ptr<ResponseWriter> writer) {
+  const Match match = Find(*request);
+  auto tracked = std::make_shared<TrackedWriter>(context_, request, std::move(writer),
+                                                 match.pattern.empty() ? "none" : match.pattern);
+  if (match.pattern.empty()) return tracked->Send(ErrorResponse(UnknownUrl(*request)));
+  if (match.route == nullptr) {
+    const bool asks = request->method == "OPTIONS";
+    Response response =
+        asks ? Response{.status = 204} : ErrorResponse(WrongMethod(*request, match.allowed));
+    response.headers.Add("Allow", match.allowed + ", OPTIONS");
+    return tracked->Send(std::move(response));
+  }
+  if (context_->options.guard) {
+    const RouteInfo info{.method = match.route->method, .pattern = match.route->pattern};
+    if (auto error = context_->options.guard(*request, info)) {
+      return tracked->Send(ErrorResponse(*error));
+    }
+  }
+  match.route->handler({.context = context_,
+                        .request = std::move(request),
+                        .writer = std::move(tracked),
+                        .parameter = match.parameter});
+}
+
+}  // namespace inhouse::model_server

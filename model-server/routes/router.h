@@ -1,0 +1,51 @@
+// One table of routes; every request passes the guard, the counters and the log here.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "model-server/routes/context.h"
+
+namespace inhouse::model_server {
+
+// One request on its way through a route.
+struct Exchange {
+  Context* context = nullptr;
+  std::shared_ptr<const Request> request = {};
+  std::shared_ptr<ResponseWriter> writer = {};
+  std::string parameter = {};  // what stands for {id} in the pattern, decoded
+};
+
+// Runs on the io thread.
+using RouteHandler = void (*)(const Exchange& exchange);
+
+struct Route {
+  std::string_view method = {};
+  std::string_view pattern = {};  // "/v1/models/{id}": the last segment and all that follows it
+  RouteHandler handler = nullptr;
+};
+
+// Finds the route, asks the guard, counts, logs. 404 and 405 as OpenAI words them. HEAD goes where
+// GET goes; OPTIONS tells what is allowed.
+class Router {
+ public:
+  Router(Context* context, std::vector<Route> routes);
+  void Handle(std::shared_ptr<const Request> request, std::shared_ptr<ResponseWriter> writer);
+
+ private:
+  struct Match {
+    const Route* route = nullptr;   // null: none has that method
+    std::string_view pattern = {};  // "": no route has that path
+    std::string parameter = {};
+    std::string allowed = {};  // methods of that path
+  };
+  Match Find(const Request& request) const;
+
+  Context* context_;
+  const std::vector<Route> routes_;
+};
+
+}  // namespace inhouse::model_server
