@@ -1,0 +1,253 @@
+// The engine through its front door, on a tiny real checkpoint (random weights, no tokenizer).
+#include "engine/engine.h"
+
+#include <cmath>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/synchronization/mutex.h"
+#include "absl/time/time.h"
+#include "base/status.h"
+#include "gtest/gtest.h"
+
+namespace inhouse::engine {
+namespace {
+
+constexpr const char* kModel = "tests/fixtures/models/llama";
+
+std::unique_ptr<Engine> LoadOrDie(EngineOptions options) {
+  options.model = kModel;
+  options.need_tokenizer = false;
+  absl::StatusOr<std::unique_ptr<Engine>> engine = Engine::Load(options);
+  EXPECT_TRUE(engine.ok()) << engine.status();
+  return *std::move(engine);
+}
+
+std::vector<TokenId> Prompt(int n, int seed) {
+  std::vector<TokenId> ids;
+  for (int i = 0; i < n; ++i) ids.push_back((i * 37 + seed * 11) % 250);
+  return ids;
+}
+
+// Collects the events of one request; Wait() returns when it has ended.
+class Collector {
+ public:
+  EventCallback callback() {
+    return [this](TokenEvent event) {
+      absl::MutexLock lock(&mutex_);
+      ids_.insert(ids_.end(), event.ids.begin(), event.ids.end());
+      logprobs_.insert(logprobs_.end(), event.logprobs.begin(), event.logprobs.end());
+      if (!event.prompt_logprobs.empty()) prompt_logprobs_ = event.prompt_logprobs;
+      if (event.finish != FinishReason::kNone) ++ended_;
+      last_ = std::move(event);
+    };
+  }
+  TokenEvent Wait() {
+    absl::MutexLock lock(&mutex_);
+    const auto done = [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return ended_ > 0; };
+    EXPECT_TRUE(mutex_.AwaitWithTimeout(absl::Condition(&done), absl::Seconds(60)));
+    return last_;
+  }
+  void WaitForTokens(size_t n) {
+    absl::MutexLock lock(&mutex_);
+    const auto enough = [this, n]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+      return ids_.size() >= n || ended_ > 0;
+    };
+    EXPECT_TRUE(mutex_.AwaitWithTimeout(absl::Condition(&enough), absl::Seconds(60)));
+  }
+  std::vector<TokenId> ids() {
+    absl::MutexLock lock(&mutex_);
+    return ids_;
+  }
+  std::vector<TokenLogprob> logprobs() {
+    absl::MutexLock lock(&mutex_);
+    return logprobs_;
+  }
+  std::vector<TokenLogprob> prompt_logprobs() {
+    absl::MutexLock lock(&mutex_);
+    return prompt_logprobs_;
+  }
+  int ended() {
+    absl::MutexLock lock(&mutex_);
+    return ended_;
+  }
+
+ private:
+  absl::Mutex mutex_;
+  std::vector<TokenId> ids_ ABSL_GUARDED_BY(mutex_);
+  std::vector<TokenLogprob> logprobs_ ABSL_GUARDED_BY(mutex_);
+  std::vector<TokenLogprob> prompt_logprobs_ ABSL_GUARDED_BY(mutex_);
+  TokenEvent last_ ABSL_GUARDED_BY(mutex_);
+  int ended_ ABSL_GUARDED_BY(mutex_) = 0;
+};
+
+GenerateRequest Sampled(std::vector<TokenId> prompt, int64_t n) {
+  GenerateRequest request;
+  request.prompt_ids = std::move(prompt);
+  request.max_tokens = n;
+  request.ignore_eos = true;
+  request.sampling.seed = 42;
+  return request;
+}
+
+TEST(EngineTest, AnswersDoNotDependOnTheCrowd) {
+  const auto engine = LoadOrDie({.threads = 2, .max_sequences = 8, .prefill_chunk = 16});
+  Collector alone;
+  const auto session = engine->Submit(Sampled(Prompt(40, 0), 50), alone.callback());
+  ASSERT_TRUE(session.ok()) << session.status();
+  alone.Wait();
+  ASSERT_EQ(alone.ids().size(), 50U);
+  std::vector<Collector> crowd(8);
+  std::vector<std::unique_ptr<Session>> sessions;
+  for (int i = 0; i < 8; ++i) {
+    // Number 3 is the same request again, among others of other lengths.
+    const auto prompt = i == 3 ? Prompt(40, 0) : Prompt(5 + 9 * i, i + 1);
+    auto one = engine->Submit(Sampled(prompt, 50), crowd[static_cast<size_t>(i)].callback());
+    ASSERT_TRUE(one.ok());
+    sessions.push_back(*std::move(one));
+  }
+  for (Collector& collector : crowd) EXPECT_EQ(collector.Wait().finish, FinishReason::kLength);
+  EXPECT_EQ(crowd[3].ids(), alone.ids());
+  EXPECT_NE(crowd[4].ids(), alone.ids());
+}
+
+TEST(EngineTest, PreemptionDoesNotChangeAnswers) {
+  const auto roomy = LoadOrDie({.threads = 1, .max_sequences = 4});
+  const int64_t page = roomy->info().bytes.kv_per_token * 64;
+  const auto tight = LoadOrDie({.threads = 1, .kv_bytes = 5 * page, .max_sequences = 4});
+  std::vector<std::vector<TokenId>> expected;
+  for (const auto& engine : {std::cref(roomy), std::cref(tight)}) {
+    std::vector<Collector> collectors(3);
+    std::vector<std::unique_ptr<Session>> sessions;
+    for (int i = 0; i < 3; ++i) {
+      auto one = engine.get()->Submit(Sampled(Prompt(60, i), 100),
+                                      collectors[static_cast<size_t>(i)].callback());
+      ASSERT_TRUE(one.ok()) << one.status();
+      sessions.push_back(*std::move(one));
+    }
+    for (size_t i = 0; i < 3; ++i) {
+      collectors[i].Wait();
+      if (expected.size() < 3) {
+        expected.push_back(collectors[i].ids());
+      } else {
+        EXPECT_EQ(collectors[i].ids(), expected[i]);
+      }
+    }
+  }
+  EXPECT_EQ(roomy->stats().preemptions, 0);
+  EXPECT_GT(tight->stats().preemptions, 0);
+  EXPECT_EQ(tight->stats().kv_pages_used, 0);
+}
+
+TEST(EngineTest, CancelEndsARequestWithinAStep) {
+  const auto engine = LoadOrDie({.threads = 1});
+  Collector collector;
+  auto session = engine->Submit(Sampled(Prompt(4, 1), 400), collector.callback());
+  ASSERT_TRUE(session.ok());
+  collector.WaitForTokens(3);
+  (*session)->Cancel();
+  EXPECT_EQ(collector.Wait().finish, FinishReason::kCancelled);
+  EXPECT_LT(collector.ids().size(), 400U);
+}
+
+TEST(EngineTest, LogprobsAgreeWithLogits) {
+  const auto engine = LoadOrDie({.threads = 2});
+  const std::vector<TokenId> prompt = Prompt(20, 2);
+  const auto logits = engine->Logits(prompt, {.all = true});
+  ASSERT_TRUE(logits.ok()) << logits.status();
+  ASSERT_EQ(logits->size(), 20U);
+  GenerateRequest request = Sampled(prompt, 1);
+  request.sampling.temperature = 0;
+  request.logprobs = 2;
+  request.prompt_logprobs = true;
+  Collector collector;
+  const auto session = engine->Submit(request, collector.callback());
+  ASSERT_TRUE(session.ok());
+  collector.Wait();
+  const auto log_softmax = [&](size_t row, TokenId id) {
+    double sum = 0;
+    for (const float x : (*logits)[row]) sum += std::exp(static_cast<double>(x));
+    return static_cast<double>((*logits)[row][static_cast<size_t>(id)]) - std::log(sum);
+  };
+  const auto prompt_logprobs = collector.prompt_logprobs();
+  ASSERT_EQ(prompt_logprobs.size(), 20U);
+  EXPECT_TRUE(std::isnan(prompt_logprobs[0].logprob));
+  for (size_t i = 1; i < 20; ++i) {
+    EXPECT_EQ(prompt_logprobs[i].id, prompt[i]);
+    EXPECT_NEAR(static_cast<double>(prompt_logprobs[i].logprob), log_softmax(i - 1, prompt[i]),
+                1e-4);
+    EXPECT_EQ(prompt_logprobs[i].top.size(), 2U);
+  }
+  ASSERT_EQ(collector.logprobs().size(), 1U);
+  EXPECT_EQ(collector.logprobs()[0].top[0].first, collector.ids()[0]);
+}
+
+TEST(EngineTest, ZeroTokensScoreThePromptOnly) {
+  const auto engine = LoadOrDie({.threads = 1});
+  GenerateRequest request = Sampled(Prompt(300, 1), 0);
+  request.logprobs = 0;
+  request.prompt_logprobs = true;
+  Collector collector;
+  const auto session = engine->Submit(request, collector.callback());
+  ASSERT_TRUE(session.ok());
+  EXPECT_EQ(collector.Wait().finish, FinishReason::kLength);
+  EXPECT_TRUE(collector.ids().empty());
+  EXPECT_EQ(collector.prompt_logprobs().size(), 300U);
+}
+
+TEST(EngineTest, RefusesWhatTheModelCannotDo) {
+  const auto engine = LoadOrDie({.threads = 1});
+  const auto field = [&engine](GenerateRequest request) {
+    const auto session = engine->Submit(std::move(request), {});
+    EXPECT_FALSE(session.ok());
+    return base::ErrorField(session.status()).value_or("none");
+  };
+  EXPECT_EQ(field(Sampled({}, 5)), "prompt");
+  EXPECT_EQ(field(Sampled({1, 256}, 5)), "prompt");
+  EXPECT_EQ(field(Sampled({-1}, 5)), "prompt");
+  EXPECT_EQ(field(Sampled(Prompt(512, 0), 5)), "prompt");  // no room for an answer
+  EXPECT_EQ(field(Sampled({1}, -1)), "max_tokens");
+  GenerateRequest request = Sampled({1}, 5);
+  request.sampling.temperature = -1;
+  EXPECT_EQ(field(request), "temperature");
+  request.sampling.temperature = std::nanf("");
+  EXPECT_EQ(field(request), "temperature");
+  request = Sampled({1}, 5);
+  request.stop = {"x"};
+  EXPECT_EQ(field(request), "stop");
+  // A whole context is a prompt if nothing is to be generated.
+  EXPECT_TRUE(engine->Logits(Prompt(512, 0), {}).ok());
+}
+
+TEST(EngineTest, BoundsTheQueueAndDrains) {
+  const auto engine = LoadOrDie({.threads = 1, .max_sequences = 1, .queue_max = 2});
+  std::vector<Collector> collectors(3);
+  std::vector<std::unique_ptr<Session>> sessions;
+  for (Collector& collector : collectors) {
+    auto one = engine->Submit(Sampled(Prompt(4, 1), 500), collector.callback());
+    ASSERT_TRUE(one.ok());
+    sessions.push_back(*std::move(one));
+  }
+  const auto full = engine->Submit(Sampled(Prompt(4, 1), 1), {});
+  EXPECT_EQ(full.status().code(), absl::StatusCode::kResourceExhausted);
+  sessions.clear();  // destroying a session cancels its request
+  engine->Drain(60);
+  for (Collector& collector : collectors) EXPECT_EQ(collector.ended(), 1);
+  EXPECT_EQ(engine->Submit(Sampled({1}, 1), {}).status().code(), absl::StatusCode::kUnavailable);
+}
+
+TEST(EngineTest, RefusesBeforeItBreaks) {
+  EngineOptions options{.model = kModel, .isa = "avx9000", .need_tokenizer = false};
+  EXPECT_EQ(base::ErrorField(Engine::Load(options).status()), "isa");
+  options.isa = "";
+  options.kv_bytes = int64_t{1} << 50;
+  const absl::Status status = Engine::Load(options).status();
+  EXPECT_EQ(status.code(), absl::StatusCode::kResourceExhausted);
+  EXPECT_NE(base::Message(status).find("weights"), std::string::npos);
+  options = {.model = "tests/fixtures/models/no-such-model"};
+  EXPECT_EQ(Engine::Load(options).status().code(), absl::StatusCode::kNotFound);
+}
+
+}  // namespace
+}  // namespace inhouse::engine
