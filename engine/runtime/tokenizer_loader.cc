@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -58,10 +59,10 @@ absl::Status ReadMerges(const GgufMetadata& gguf, TokenizerSpec* spec) {
   }
   for (size_t i = 0; i < merges->size(); ++i) {
     const std::string& merge = (*merges)[i];
-    // The first character may itself be a space in no byte-level vocabulary, so the only space
-    // separates.
-    const size_t space = merge.find(' ', 1);
-    if (space == std::string::npos) {
+    // No byte-level token contains a space.
+    const size_t space = merge.find(' ');
+    if (space == 0 || space == std::string::npos || space + 1 == merge.size() ||
+        merge.find(' ', space + 1) != std::string::npos) {
       return base::InvalidInput({.file = gguf.path(),
                                  .field = fmt::format("tokenizer.ggml.merges[{}]", i),
                                  .value = merge,
@@ -72,7 +73,14 @@ absl::Status ReadMerges(const GgufMetadata& gguf, TokenizerSpec* spec) {
   return absl::OkStatus();
 }
 
-absl::Status ReadSpecialTokens(const GgufMetadata& gguf, TokenizerSpec* spec) {
+// Files without the key: Llama 3 adds BOS, the other byte-level families don't (llama.cpp,
+// llama-vocab.cpp).
+bool AddsBosByDefault(std::string_view pre) {
+  return pre == "llama-bpe" || pre == "llama3" || pre == "llama-v3";
+}
+
+absl::Status ReadSpecialTokens(const GgufMetadata& gguf, std::string_view pre,
+                               TokenizerSpec* spec) {
   const auto max = static_cast<int64_t>(spec->vocab.size()) - 1;
   const auto read = [&](const char* key, int32_t* id) -> absl::Status {
     INHOUSE_ASSIGN_OR_RETURN(const int64_t value, gguf.IntOr(key, -1, -1, UINT32_MAX));
@@ -82,7 +90,8 @@ absl::Status ReadSpecialTokens(const GgufMetadata& gguf, TokenizerSpec* spec) {
   INHOUSE_RETURN_IF_ERROR(read("tokenizer.ggml.bos_token_id", &spec->bos_id));
   INHOUSE_RETURN_IF_ERROR(read("tokenizer.ggml.eos_token_id", &spec->eos_id));
   INHOUSE_RETURN_IF_ERROR(read("tokenizer.ggml.padding_token_id", &spec->pad_id));
-  INHOUSE_ASSIGN_OR_RETURN(const bool add_bos, gguf.BoolOr("tokenizer.ggml.add_bos_token", false));
+  INHOUSE_ASSIGN_OR_RETURN(const bool add_bos,
+                           gguf.BoolOr("tokenizer.ggml.add_bos_token", AddsBosByDefault(pre)));
   INHOUSE_ASSIGN_OR_RETURN(const bool add_eos, gguf.BoolOr("tokenizer.ggml.add_eos_token", false));
   if (add_bos && spec->bos_id >= 0) spec->prefix_ids = {spec->bos_id};
   if (add_eos && spec->eos_id >= 0) spec->suffix_ids = {spec->eos_id};
@@ -109,9 +118,12 @@ absl::StatusOr<TokenizerSpec> TokenizerSpecOf(const GgufMetadata& gguf) {
   spec.path = gguf.path();
   INHOUSE_RETURN_IF_ERROR(ReadVocabulary(gguf, &spec));
   INHOUSE_RETURN_IF_ERROR(ReadMerges(gguf, &spec));
-  INHOUSE_ASSIGN_OR_RETURN(const std::string pre, gguf.StringOr("tokenizer.ggml.pre", "gpt-2"));
+  // Early files lack the name; a guess would give other ids without a word.
+  INHOUSE_ASSIGN_OR_RETURN(const std::string pre, gguf.StringOr("tokenizer.ggml.pre", ""));
   INHOUSE_RETURN_IF_ERROR(SetGgufPreTokenizer(pre, &spec));
-  INHOUSE_RETURN_IF_ERROR(ReadSpecialTokens(gguf, &spec));
+  INHOUSE_ASSIGN_OR_RETURN(spec.pre_tokenizer.back().add_prefix_space,
+                           gguf.BoolOr("tokenizer.ggml.add_space_prefix", false));
+  INHOUSE_RETURN_IF_ERROR(ReadSpecialTokens(gguf, pre, &spec));
   return spec;
 }
 

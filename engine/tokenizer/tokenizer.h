@@ -8,7 +8,6 @@
 #include <span>
 #include <string>
 #include <string_view>
-#include <utility>
 #include <vector>
 
 #include "absl/status/statusor.h"
@@ -31,7 +30,8 @@ class Tokenizer {
   static absl::StatusOr<std::unique_ptr<Tokenizer>> Create(TokenizerSpec spec);
   ~Tokenizer();
 
-  // Invalid UTF-8 in `text` is read as U+FFFD (maximal subparts), as the reference does.
+  // Invalid UTF-8 in `text` is read as U+FFFD, one for each maximal subpart, as Python and the
+  // Unicode standard do it.
   std::vector<TokenId> Encode(std::string_view text, const EncodeOptions& options = {}) const;
 
   // The bytes of all tokens joined, invalid UTF-8 replaced by U+FFFD. Ids outside the vocabulary
@@ -42,14 +42,14 @@ class Tokenizer {
   // The raw bytes of one token (an added token's literal content); empty for unused ids.
   std::string_view TokenBytes(TokenId id) const;
   bool IsSpecial(TokenId id) const;  // special: skipped by skip_special_tokens
-  std::optional<TokenId> TokenToId(
-      std::string_view content) const;  // the token that spells exactly this
+  // The token that spells exactly these bytes; of an added and a normal one the added one.
+  std::optional<TokenId> TokenToId(std::string_view content) const;
 
   std::optional<TokenId> bos() const;
   std::optional<TokenId> eos() const;
   bool adds_bos() const;
-  const TokenizerSpec& spec()
-      const;  // vocabulary and merges are dropped after Create; the rest stays
+  // Vocabulary and merges are dropped after Create; the rest stays.
+  const TokenizerSpec& spec() const;
 
  private:
   struct Impl;
@@ -70,7 +70,7 @@ class StreamDecoder {
  private:
   const Tokenizer* tokenizer_;
   bool skip_special_tokens_;
-  std::string pending_;
+  std::string pending_;  // at most three bytes between calls
 };
 
 }  // namespace inhouse::engine
