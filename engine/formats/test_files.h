@@ -5,11 +5,13 @@
 #include <cstdint>
 #include <cstdlib>
 #include <cstring>
+#include <filesystem>
 #include <fstream>
+#include <initializer_list>
 #include <span>
 #include <string>
 #include <string_view>
-#include <type_traits>
+#include <system_error>
 
 #include "absl/status/status.h"
 #include "base/status.h"
@@ -106,6 +108,10 @@ class FilesTest : public testing::Test {
     std::string pattern = testing::TempDir() + "inhouse-formats-XXXXXX";
     ASSERT_NE(mkdtemp(pattern.data()), nullptr);
     dir_ = pattern;
+  }
+  void TearDown() override {
+    std::error_code error;
+    if (!dir_.empty()) std::filesystem::remove_all(dir_, error);
   }
   // Returns the path.
   std::string Write(const std::string& name, std::string_view content) const {
