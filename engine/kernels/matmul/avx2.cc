@@ -11,6 +11,14 @@ namespace inhouse::engine {
 namespace avx2 {
 namespace {
 
+// acc += v. With the intrinsics GCC 12 moves the accumulators of a tile about, and spills them.
+[[gnu::always_inline]] inline void Add16(__m256i v, __m256i& acc) {
+  asm("vpaddw %1, %0, %0" : "+x"(acc) : "x"(v));
+}
+[[gnu::always_inline]] inline void Add32(__m256i v, __m256i& acc) {
+  asm("vpaddd %1, %0, %0" : "+x"(acc) : "x"(v));
+}
+
 // VPMADDUBSW adds pairs of u8 * s8 products into 16 bits with saturation: only codes that are small
 // enough may meet in one accumulator.
 struct Madd {
@@ -24,7 +32,7 @@ struct Madd {
     for (int j = 0; j < 4; ++j) {
       const std::byte* words = w + j * kPanelRows * 4;
       const auto add = [&sum](int r, int c, __m256i a, __m256i b) {
-        sum[r][c] = _mm256_add_epi16(sum[r][c], _mm256_maddubs_epi16(b, a));
+        Add16(_mm256_maddubs_epi16(b, a), sum[r][c]);
       };
       ForEachPair<R, C>(
           x + (2 * j) * 4 * R,
@@ -69,21 +77,26 @@ template <int R, int C>
 [[gnu::always_inline]] inline void Madd::SixBits(const std::byte* nibbles, int half,
                                                  const std::byte* x, IntTile<R, C>& sum) {
   Zero<R, C>(sum);
-  const __m256i one = _mm256_set1_epi16(1);
-#pragma GCC unroll 4
-  for (int q = 4 * half; q < 4 * half + 4; ++q) {
-    ForEachPair<R, C>(
-        x + q * 4 * R, [&](int c) { return Q6_K<Madd>::Quad(nibbles, q, c); },
-        [&sum, one](int r, int c, __m256i a, __m256i b) {
-          sum[r][c] =
-              _mm256_add_epi32(sum[r][c], _mm256_madd_epi16(_mm256_maddubs_epi16(b, a), one));
-        });
+#pragma GCC unroll 2
+  for (int q = 4 * half; q < 4 * half + 4; q += 2) {
+#pragma GCC unroll 8
+    for (int c = 0; c < C; ++c) {
+      const __m256i w0 = Q6_K<Madd>::Quad(nibbles, q, c);
+      const __m256i w1 = Q6_K<Madd>::Quad(nibbles, q + 1, c);
+#pragma GCC unroll 8
+      for (int r = 0; r < R; ++r) {
+        __m256i two = _mm256_maddubs_epi16(w0, Broadcast(x + q * 4 * R + 4 * r));
+        Add16(_mm256_maddubs_epi16(w1, Broadcast(x + (q + 1) * 4 * R + 4 * r)), two);
+        Add32(_mm256_madd_epi16(two, _mm256_set1_epi16(1)), sum[r][c]);
+      }
+    }
   }
 }
 
 // w = d q, q in -128..127. Full bytes would saturate VPMADDUBSW, so they are widened and multiplied
 // in 16 bits. A panel block: d F16 [32], then q S8 [16][32 rows][2].
 struct Q8_0 {
+  static constexpr int Columns(int rows) { return TileColumns(rows); }
   static constexpr int kBlockGroups = 1;
   static constexpr int64_t kStoredBytes = 34;
   static constexpr int64_t kBlockBytes = kPanelRows * kStoredBytes;
@@ -108,7 +121,7 @@ struct Q8_0 {
       ForEachPair<R, C>(
           wide + j * 4 * R, [&](int c) { return _mm256_cvtepi8_epi16(_mm_load_si128(pairs + c)); },
           [&sum](int r, int c, __m256i a, __m256i b) {
-            sum[r][c] = _mm256_add_epi32(sum[r][c], _mm256_madd_epi16(b, a));
+            Add32(_mm256_madd_epi16(b, a), sum[r][c]);
           });
     }
     FloatRow<C> d;

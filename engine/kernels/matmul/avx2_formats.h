@@ -39,6 +39,7 @@ inline void UnpackStored(const std::byte* qs, uint8_t (&codes)[kGroup]) {
 // w = d (q - 8). A panel block: d F16 [32], nibbles.
 template <typename Dot>
 struct Q4_0 {
+  static constexpr int Columns(int rows) { return TileColumns(rows); }
   static constexpr int kBlockGroups = 1;
   static constexpr int64_t kStoredBytes = 18;
   static constexpr int64_t kBlockBytes = 2 * kPanelRows + kNibbleBytes;
@@ -71,6 +72,7 @@ struct Q4_0 {
 // w = d q + m. A panel block: d F16 [32], m F16 [32], nibbles.
 template <typename Dot>
 struct Q4_1 {
+  static constexpr int Columns(int rows) { return TileColumns(rows); }
   static constexpr int kBlockGroups = 1;
   static constexpr int64_t kStoredBytes = 20;
   static constexpr int64_t kBlockBytes = 4 * kPanelRows + kNibbleBytes;
@@ -103,6 +105,7 @@ struct Q4_1 {
 // sc U8 [32], m U8 [32], nibbles. (Scales unpacked to bytes: 148 bytes a row for 144 stored.)
 template <typename Dot>
 struct Q4_K {
+  static constexpr int Columns(int rows) { return TileColumns(rows); }
   static constexpr int kBlockGroups = 8;
   static constexpr int64_t kStoredBytes = 144;
   static constexpr int64_t kHeaderBytes = 4 * kPanelRows;
@@ -155,6 +158,8 @@ struct Q4_K {
 // 2 i, 2 i + 1 of byte b of word h are those of column 16 h + 4 i + b.
 template <typename Dot>
 struct Q6_K {
+  // A tile needs two accumulators for each output.
+  static constexpr int Columns(int rows) { return rows == 1 ? 4 : rows == 2 ? 2 : 1; }
   static constexpr int kBlockGroups = 8;
   static constexpr int64_t kStoredBytes = 210;
   static constexpr int64_t kHeaderBytes = 2 * kPanelRows;

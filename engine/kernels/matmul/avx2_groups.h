@@ -128,13 +128,23 @@ template <int R, int C>
   }
 }
 
+// Vectors of a tile with R rows: with accumulators for each, the sixteen registers suffice.
+constexpr int TileColumns(int rows) { return rows <= 2 ? 4 : 2; }
+
 // All groups of one strip. `F` is a format: AddGroup<R, C>(block, g, c0, x, sums).
 template <typename F, int R>
-void RunGroups(const std::byte* panel, const std::byte* x, int64_t blocks, float* sums) {
-  constexpr int C = R <= 3 ? kPanelVectors : kPanelVectors / 2;
+[[gnu::noinline]] void RunGroups(const std::byte* panel, const std::byte* x, int64_t blocks,
+                                 float* sums) {
+  constexpr int C = F::Columns(R);
   std::memset(sums, 0, sizeof(float) * R * kPanelRows);
   for (int64_t block = 0; block < blocks; ++block) {
     for (int g = 0; g < F::kBlockGroups; ++g) {
+      constexpr int64_t kBytes = F::kBlockBytes / F::kBlockGroups;
+      const std::byte* ahead = panel + g * kBytes + kPrefetchBytes;
+#pragma GCC unroll 32
+      for (int64_t line = 0; line < kBytes; line += 64) {
+        _mm_prefetch(reinterpret_cast<const char*>(ahead + line), _MM_HINT_T0);
+      }
       for (int c = 0; c < kPanelVectors; c += C) {
         F::template AddGroup<R, C>(panel, g, c, x, sums + 8 * c);
       }

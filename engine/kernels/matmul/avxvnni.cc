@@ -60,6 +60,7 @@ struct Vnni {
 
 // w = d q. A panel block: d F16 [32], then q + 128 U8 [8][32 rows][4].
 struct Q8_0 {
+  static constexpr int Columns(int rows) { return TileColumns(rows); }
   static constexpr int kBlockGroups = 1;
   static constexpr int64_t kStoredBytes = 34;
   static constexpr int64_t kBlockBytes = kPanelRows * kStoredBytes;
