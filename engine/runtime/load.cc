@@ -51,6 +51,8 @@ const char* ArithmeticName(ActivationLayout layout) {
       return "f32";
     case ActivationLayout::kBF16Pairs:
       return "bf16";
+    case ActivationLayout::kI16Groups32:
+      return "int16";
     case ActivationLayout::kI8Groups32:
       return "int8";
   }

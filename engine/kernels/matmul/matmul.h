@@ -22,9 +22,10 @@ namespace inhouse::engine {
 // How `x` is laid out and rounded. Products whose activations have the same layout can share one
 // packed x.
 enum class ActivationLayout : uint8_t {
-  kF32,         // as it is
-  kBF16Pairs,   // rounded to BF16 once
-  kI8Groups32,  // per 32 elements: int8 codes, a float scale and their sum
+  kF32,          // as it is
+  kBF16Pairs,    // rounded to BF16 once
+  kI8Groups32,   // per 32 elements: int8 codes, a float scale and their sum
+  kI16Groups32,  // per 32 elements: 16-bit codes as two int8 planes, a float scale and their sums
 };
 
 // One packed panel product: y[m][n] = sum_k w[n][k] x[m][k] for n in the panel.
