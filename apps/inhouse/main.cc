@@ -59,6 +59,11 @@ constexpr Verb kVerbs[] = {
      "inhouse logits -m ./model --ids 1,2,3\ninhouse logits -m ./model --ids-file ids.json --all "
      "--chunk 7",
      SetUpLogits},
+    {"completion", "a completion script for bash, zsh or fish",
+     "source <(inhouse completion bash)\n"
+     "inhouse completion zsh > ~/.zfunc/_inhouse\n"
+     "inhouse completion fish > ~/.config/fish/completions/inhouse.fish",
+     SetUpCompletion},
     {"version", "version, build and CPU features", "inhouse version\ninhouse version --json",
      SetUpVersion},
 };

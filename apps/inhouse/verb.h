@@ -40,6 +40,7 @@ VerbRun SetUpChat(CLI::App& app);
 VerbRun SetUpInspect(CLI::App& app);
 VerbRun SetUpBench(CLI::App& app);
 VerbRun SetUpLogits(CLI::App& app);
+VerbRun SetUpCompletion(CLI::App& app);
 VerbRun SetUpVersion(CLI::App& app);
 
 }  // namespace inhouse::apps
