@@ -1,4 +1,5 @@
 // Patterns of one class: `\s?[...]+`, `\p{N}{1,3}`, `[...]`, `\s+$` and their like.
+#include <charconv>
 #include <optional>
 #include <vector>
 
@@ -94,6 +95,7 @@ class ClassPatternParser {
       if (Take("\\r")) return U'\r';
       if (Take("\\n")) return U'\n';
       if (Take("\\t")) return U'\t';
+      if (Take("\\x{")) return ReadHex();
       const std::string_view literals = "-[]\\^$.*+?{}()|/'\"&~#!@%,;:<>=_`";
       if (text_.size() < 2 || literals.find(text_[1]) == std::string_view::npos)
         return std::nullopt;
@@ -107,6 +109,19 @@ class ClassPatternParser {
     if (!step.valid) return std::nullopt;
     text_.remove_prefix(step.size);
     return step.code_point;
+  }
+
+  std::optional<char32_t> ReadHex() {
+    const size_t close = text_.find('}');
+    if (close == 0 || close == std::string_view::npos || close > 6) return std::nullopt;
+    uint32_t value = 0;
+    const auto [end, error] =
+        std::from_chars(text_.data(), text_.data() + close, value, /*base=*/16);
+    if (error != std::errc() || end != text_.data() + close || value > kCodePointMax) {
+      return std::nullopt;
+    }
+    text_.remove_prefix(close + 1);
+    return value;
   }
 
   std::string_view text_;
