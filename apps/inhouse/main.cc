@@ -59,13 +59,11 @@ constexpr Verb kVerbs[] = {
      "inhouse logits -m ./model --ids 1,2,3\ninhouse logits -m ./model --ids-file ids.json --all "
      "--chunk 7",
      SetUpLogits},
-<<<<<<< HEAD
     {"completion", "a completion script for bash, zsh or fish",
      "source <(inhouse completion bash)\n"
      "inhouse completion zsh > ~/.zfunc/_inhouse\n"
      "inhouse completion fish > ~/.config/fish/completions/inhouse.fish",
      SetUpCompletion},
-=======
     {"tokenize", "text to token ids",
      "inhouse tokenize -m smollm2-135m-instruct \"Hello, world\"\n"
      "inhouse tokenize -m ./model --pieces < page.txt\n"
@@ -75,7 +73,6 @@ constexpr Verb kVerbs[] = {
      "inhouse detokenize -m smollm2-135m-instruct 19556,28,905\n"
      "inhouse detokenize -m ./model --jsonl < ids.jsonl > texts.jsonl",
      SetUpDetokenize},
->>>>>>> 5781e13 (Verbs tokenize and detokenize; DeepSeek LLM's letters written as code points)
     {"version", "version, build and CPU features", "inhouse version\ninhouse version --json",
      SetUpVersion},
 };

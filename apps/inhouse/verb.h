@@ -40,12 +40,9 @@ VerbRun SetUpChat(CLI::App& app);
 VerbRun SetUpInspect(CLI::App& app);
 VerbRun SetUpBench(CLI::App& app);
 VerbRun SetUpLogits(CLI::App& app);
-<<<<<<< HEAD
 VerbRun SetUpCompletion(CLI::App& app);
-=======
 VerbRun SetUpTokenize(CLI::App& app);
 VerbRun SetUpDetokenize(CLI::App& app);
->>>>>>> 5781e13 (Verbs tokenize and detokenize; DeepSeek LLM's letters written as code points)
 VerbRun SetUpVersion(CLI::App& app);
 
 }  // namespace inhouse::apps
