@@ -76,6 +76,12 @@ class ChatFormat {
   virtual absl::StatusOr<std::string> Render(const std::vector<ChatMessage>& messages,
                                              const ChatOptions& options) const = 0;
 
+  // The same for a conversation that is one JSON object, {"messages": [...], "tools": [...], any
+  // template variable}: given to the template as it is, nothing adapted to it. Of `defaults` only
+  // bos_token and eos_token count, where the object has none.
+  virtual absl::StatusOr<std::string> RenderJson(std::string_view json,
+                                                 const ChatOptions& defaults = {}) const = 0;
+
   // `prompt_ends_in_think`: the prompt ended in an open <think>, so the text starts with reasoning.
   virtual ParsedCompletion Parse(std::string_view text, bool prompt_ends_in_think) const = 0;
   virtual std::unique_ptr<CompletionStream> NewStream(bool prompt_ends_in_think) const = 0;
@@ -87,6 +93,11 @@ class ChatFormat {
 // deepseek-r1, deepseek-v3.1, ..., or plain text with optional <think>).
 absl::StatusOr<std::unique_ptr<ChatFormat>> CreateJinjaFormat(const std::string& template_source,
                                                               const std::string& path);
+
+// Renders a template once with the members of a JSON object as its variables, as RenderJson does. A
+// member "template" is left out.
+absl::StatusOr<std::string> RenderTemplateJson(const std::string& template_source,
+                                               const std::string& path, std::string_view json);
 
 // A native encoding by name ("deepseek-v3", "deepseek-r1", "qwen3", ...); NotFound lists the known
 // names.
