@@ -16,6 +16,15 @@
 namespace inhouse::base {
 namespace {
 
+// In pauses of 10 to 40 ns. Long: a member that is only a little late arrives (imbalance of an op).
+// Short: about a cache line's journey.
+constexpr uint32_t kLongSpins = 4000;
+constexpr uint32_t kShortSpins = 60;
+constexpr uint32_t kIdleSpins =
+    2000;  // between two runs: the next decode step usually follows at once
+constexpr uint32_t kProbeIntervalMin = 512;  // barriers; a decode step has a few hundred
+constexpr uint32_t kProbeIntervalMax = 1U << 16;
+
 void Pause() {
 #if defined(__x86_64__)
   __builtin_ia32_pause();
@@ -55,6 +64,26 @@ int CgroupCpus() {
   return 0;
 }
 
+// On a machine with several nodes: binds the calling thread to the allowed CPUs of the node that
+// `cpu` belongs to. A hint: without it the team is only slower.
+void BindToNodeOf(int cpu) {
+  for (int node = 0;; ++node) {
+    const std::string directory = "/sys/devices/system/node/node" + std::to_string(node);
+    if (access(directory.c_str(), F_OK) != 0) return;
+    if (access((directory + "/cpu" + std::to_string(cpu)).c_str(), F_OK) != 0) continue;
+    cpu_set_t set;
+    CPU_ZERO(&set);
+    bool all = true;
+    for (const int other : AllowedCpus()) {
+      const bool here = access((directory + "/cpu" + std::to_string(other)).c_str(), F_OK) == 0;
+      if (here) CPU_SET(static_cast<size_t>(other), &set);
+      all = all && here;
+    }
+    if (!all) pthread_setaffinity_np(pthread_self(), sizeof(set), &set);
+    return;
+  }
+}
+
 }  // namespace
 
 std::vector<int> AllowedCpus() {
@@ -85,13 +114,18 @@ std::pair<int64_t, int64_t> TeamMember::Share(int64_t n, int64_t grain) const {
   return {std::min(begin, n), std::min(end, n)};
 }
 
-ThreadTeam::ThreadTeam(int count, bool pin) : count_(std::max(count, 1)) {
+ThreadTeam::ThreadTeam(int count) : count_(std::max(count, 1)) {
   const std::vector<int> cpus = AllowedCpus();
-  const bool oversubscribed = count_ > static_cast<int>(cpus.size());
-  spins_ = oversubscribed ? 16 : 20000;
+  // More members than CPUs can never all run: as good as contended from the start.
+  contended_.store(count_ > static_cast<int>(cpus.size()));
+  probe_interval_.store(contended_.load() ? kProbeIntervalMax : kProbeIntervalMin);
+  probe_in_.store(probe_interval_.load());
   for (int i = 1; i < count_; ++i) {
-    const int cpu = pin && !oversubscribed ? cpus[static_cast<size_t>(i)] : -1;
-    threads_.emplace_back([this, i, cpu] { Worker(i, cpu); });
+    const int cpu = cpus[static_cast<size_t>(i) % cpus.size()];
+    threads_.emplace_back([this, i, cpu] {
+      BindToNodeOf(cpu);
+      Worker(i);
+    });
   }
 }
 
@@ -116,18 +150,11 @@ void ThreadTeam::Run(const std::function<void(const TeamMember&)>& work) {
   work_ = nullptr;
 }
 
-void ThreadTeam::Worker(int index, int cpu) {
-  if (cpu >= 0) {
-    cpu_set_t set;
-    CPU_ZERO(&set);
-    CPU_SET(static_cast<size_t>(cpu), &set);
-    pthread_setaffinity_np(pthread_self(), sizeof(set),
-                           &set);  // a hint: without it the team is only slower
-  }
+void ThreadTeam::Worker(int index) {
   const TeamMember self(this, index, count_);
   uint32_t seen = 0;
   while (true) {
-    WaitWhileEqual(generation_, seen);
+    WaitWhileEqual(generation_, seen, kIdleSpins);
     if (stop_.load()) return;
     ++seen;
     (*work_)(self);
@@ -143,14 +170,32 @@ void ThreadTeam::Arrive() {
     WakeAll(phase_);
     return;
   }
-  WaitWhileEqual(phase_, phase);
+  WaitWhileEqual(phase_, phase, BarrierSpins());
 }
 
-void ThreadTeam::WaitWhileEqual(const Counter& counter, uint32_t old) {
-  for (uint32_t i = 0; i < spins_; ++i) {
+// Long spins on a machine of our own, short ones when a wait shows that another member has lost its
+// CPU: then spinning only keeps the CPU from whoever holds that member up. Now and then a contended
+// team tries to spin again, at growing intervals.
+uint32_t ThreadTeam::BarrierSpins() {
+  if (!contended_.load(std::memory_order_relaxed)) return kLongSpins;
+  if (probe_in_.fetch_sub(1, std::memory_order_relaxed) != 1) return kShortSpins;
+  contended_.store(false, std::memory_order_relaxed);
+  return kLongSpins;
+}
+
+void ThreadTeam::ReportContention() {
+  if (contended_.exchange(true, std::memory_order_relaxed)) return;
+  const uint32_t interval = probe_interval_.load(std::memory_order_relaxed);
+  probe_in_.store(interval, std::memory_order_relaxed);
+  probe_interval_.store(std::min(interval * 2, kProbeIntervalMax), std::memory_order_relaxed);
+}
+
+void ThreadTeam::WaitWhileEqual(const Counter& counter, uint32_t old, uint32_t spins) {
+  for (uint32_t i = 0; i < spins; ++i) {
     if (counter.value.load(std::memory_order_acquire) != old) return;
     Pause();
   }
+  if (spins == kLongSpins) ReportContention();
   // The sleeper count and the value are both sequentially consistent: either the waker sees the
   // sleeper, or the futex sees the new value and does not sleep.
   sleepers_.fetch_add(1);

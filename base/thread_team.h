@@ -50,9 +50,10 @@ class TeamMember {
 // Owns the threads. Run() may be called from one thread at a time; the caller is member 0.
 class ThreadTeam {
  public:
-  // `count` members including the caller. With `pin`, member i >= 1 is bound to an allowed CPU of
-  // its own.
-  explicit ThreadTeam(int count, bool pin = true);
+  // `count` members including the caller. On a machine with several NUMA nodes the members are
+  // spread over the allowed CPUs in order and each is bound to the CPUs of its node; inside a node
+  // the kernel moves them away from CPUs that others keep busy.
+  explicit ThreadTeam(int count);
   ~ThreadTeam();
   ThreadTeam(const ThreadTeam&) = delete;
   ThreadTeam& operator=(const ThreadTeam&) = delete;
@@ -70,18 +71,24 @@ class ThreadTeam {
     std::atomic<uint32_t> value{0};
   };
 
-  void Worker(int index, int cpu);
+  void Worker(int index);
   void Arrive();  // one member's arrival at the barrier
-  void WaitWhileEqual(const Counter& counter, uint32_t old);
+  void WaitWhileEqual(const Counter& counter, uint32_t old, uint32_t spins);
   void WakeAll(Counter& counter);
+  uint32_t BarrierSpins();
+  void ReportContention();
 
   const int count_;
-  uint32_t spins_;      // before sleeping; small when there are more members than CPUs
   Counter generation_;  // a new Run
   Counter arrived_;     // members at the barrier
   Counter phase_;       // barriers passed
   std::atomic<int> sleepers_{0};
   std::atomic<bool> stop_{false};
+  // Whether members find each other at barriers, or somebody else uses their CPUs (see
+  // thread_team.cc).
+  std::atomic<bool> contended_{false};
+  std::atomic<uint32_t> probe_in_{0};  // barriers until the next try to spin
+  std::atomic<uint32_t> probe_interval_{0};
   const std::function<void(const TeamMember&)>* work_ = nullptr;
   std::vector<std::thread> threads_;
 };
