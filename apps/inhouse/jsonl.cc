@@ -114,7 +114,19 @@ absl::StatusOr<bool> BoolOr(const Json& request, const char* field, bool fallbac
 }
 
 void AppendJsonString(std::string_view text, std::string* out) {
-  *out += Json(text).dump(-1, ' ', false, Json::error_handler_t::replace);
+  const std::string quoted = Json(text).dump(-1, ' ', false, Json::error_handler_t::replace);
+  for (size_t i = 0; i < quoted.size(); ++i) {
+    const std::string_view rest = std::string_view(quoted).substr(i);
+    if (rest.starts_with("\xE2\x80\xA8") || rest.starts_with("\xE2\x80\xA9")) {
+      *out += rest[2] == '\xA8' ? "\\u2028" : "\\u2029";
+      i += 2;
+    } else if (rest.starts_with("\xC2\x85")) {
+      *out += "\\u0085";
+      i += 1;
+    } else {
+      *out += quoted[i];
+    }
+  }
 }
 
 }  // namespace inhouse::apps

@@ -22,7 +22,8 @@ int ForEachJsonLine(
 absl::StatusOr<std::string> RequiredString(const nlohmann::json& request, const char* field);
 absl::StatusOr<bool> BoolOr(const nlohmann::json& request, const char* field, bool fallback);
 
-// `text` as a JSON string.
+// `text` as a JSON string. The line ends of Unicode (U+0085, U+2028, U+2029) are escaped too, so
+// that every reader sees one line.
 void AppendJsonString(std::string_view text, std::string* out);
 
 }  // namespace inhouse::apps
