@@ -1,9 +1,9 @@
-// GGUF block formats with INT8 activations in groups of 32 columns: the loops that the AVX2 and
+// GGUF block formats with 16-bit activations in groups of 32 columns: the loops that the AVX2 and
 // AVX-VNNI levels share. Only for their translation units.
 //
-// In a group the products of integers are summed exactly; then sum * x_scale * w_scale is added to
-// the output's one float chain. Exact sums have no order, so tiles of any shape, and both levels,
-// give the same bits.
+// The products of a group are summed exactly in 32-bit integers (32 * 128 * 32512 < 2^31); then
+// sum * x_scale * w_scale is added to the output's one float chain. Exact sums have no order, so
+// tiles of any shape, and both levels, give the same bits.
 #pragma once
 
 #include <immintrin.h>
@@ -30,7 +30,7 @@ using FloatRow = __m256[static_cast<size_t>(N)];
 inline __m256i LoadBytes(const std::byte* p) {
   return _mm256_load_si256(reinterpret_cast<const __m256i*>(p));
 }
-// Four bytes of x in every lane.
+// A pair of 16-bit codes of x in every lane.
 inline __m256i Broadcast(const std::byte* p) {
   int32_t word;
   __builtin_memcpy(&word, p, 4);
@@ -53,7 +53,7 @@ inline __m256 LoadS8(const std::byte* p) {
       _mm256_cvtepi8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p))));
 }
 
-// Fetches the four weights of one quad of columns for C vectors, b[c] = load(c), and gives every
+// Fetches the weights of one pair of columns for C vectors, b[c] = load(c), and gives every
 // (row, vector) pair to add(r, c, x[r], b[c]), in the order that needs fewer registers.
 template <int R, int C, typename Load, typename Add>
 [[gnu::always_inline]] inline void ForEachPair(const std::byte* x, Load load, Add add) {
@@ -205,7 +205,7 @@ struct GroupKernel {
   static constexpr MatMulKernel Table(const char* name, DType type) {
     return {.name = name,
             .weights = type,
-            .activations = ActivationLayout::kI8Groups32,
+            .activations = ActivationLayout::kI16Groups32,
             .panel_rows = kPanelRows,
             .strip_rows = kStripRows,
             .panel_bytes = PanelBytes,

@@ -9,8 +9,11 @@ namespace {
 
 int64_t RoundUp64(int64_t bytes) { return (bytes + 63) / 64 * 64; }
 
+// 127 * 256, as at the levels that hold a code as two planes of eight bits.
+constexpr float kCodeMax = 32512.0F;
+
 struct Quantized {
-  alignas(32) int8_t codes[kGroup];
+  alignas(32) int16_t codes[kGroup];
   float scale;
   int32_t sums[2];  // of the first and the last 16 codes
 };
@@ -36,10 +39,10 @@ Quantized Quantize(const float* x) {
   Quantized q;
   const float amax = ReduceMax(max);
   const bool finite = _mm256_movemask_ps(_mm256_cmp_ps(poison, poison, _CMP_UNORD_Q)) == 0;
-  // Below 1e-35 the reciprocal nears infinity; such a group is zero beside anything else.
-  const bool zero = !(amax > 1e-35F) || !finite;
-  q.scale = !finite ? __builtin_nanf("") : zero ? 0.0F : amax / 127.0F;
-  const __m256 inverse = _mm256_set1_ps(zero ? 0.0F : 127.0F / amax);
+  // Below 1e-30 the reciprocal nears infinity; such a group is zero beside anything else.
+  const bool zero = !(amax > 1e-30F) || !finite;
+  q.scale = !finite ? __builtin_nanf("") : zero ? 0.0F : amax / kCodeMax;
+  const __m256 inverse = _mm256_set1_ps(zero ? 0.0F : kCodeMax / amax);
   __m256i c[4];
   for (int i = 0; i < 4; ++i) {
     const __m256 scaled = finite ? _mm256_mul_ps(v[i], inverse) : _mm256_setzero_ps();
@@ -52,12 +55,12 @@ Quantized Quantize(const float* x) {
     t = _mm_add_epi32(t, _mm_shuffle_epi32(t, 0xB1));
     q.sums[half] = _mm_cvtsi128_si32(t);
   }
-  // The packs work on 128-bit lanes; the permutation puts the quadruples back in order.
-  const __m256i bytes =
-      _mm256_packs_epi16(_mm256_packs_epi32(c[0], c[1]), _mm256_packs_epi32(c[2], c[3]));
-  const __m256i order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
-  _mm256_store_si256(reinterpret_cast<__m256i*>(q.codes),
-                     _mm256_permutevar8x32_epi32(bytes, order));
+  for (int half = 0; half < 2; ++half) {
+    // The pack works on 128-bit lanes; the permutation puts the quarters back in order.
+    const __m256i words = _mm256_packs_epi32(c[2 * half], c[2 * half + 1]);
+    _mm256_store_si256(reinterpret_cast<__m256i*>(q.codes + 16 * half),
+                       _mm256_permute4x64_epi64(words, 0xD8));
+  }
   return q;
 }
 
@@ -72,13 +75,7 @@ void Scatter(const void* words, std::byte* to, int64_t rows) {
 // `group` is the group of row 0, `row` the row's number in a strip of `rows`.
 void StoreGroup(const Quantized& q, int64_t row, int64_t rows, std::byte* group) {
   std::byte* at = group + 4 * row;
-  Scatter<8>(q.codes, at + GroupOffsets::kCodes * rows, rows);
-  alignas(32) int16_t wide[kGroup];
-  for (int half = 0; half < 2; ++half) {
-    const __m128i codes = _mm_load_si128(reinterpret_cast<const __m128i*>(q.codes + 16 * half));
-    _mm256_store_si256(reinterpret_cast<__m256i*>(wide + 16 * half), _mm256_cvtepi8_epi16(codes));
-  }
-  Scatter<16>(wide, at + GroupOffsets::kWide * rows, rows);
+  Scatter<16>(q.codes, at + GroupOffsets::kCodes * rows, rows);
   const int32_t sum = q.sums[0] + q.sums[1];
   const float scaled_sum = q.scale * static_cast<float>(sum);
   std::memcpy(at + GroupOffsets::kScale * rows, &q.scale, 4);

@@ -23,17 +23,17 @@ int64_t FloatStripBytes(int64_t k);
 void PackFloatStrip(const float* x, int64_t ldx, int64_t m0, int64_t m1, int64_t m, int64_t k,
                     std::byte* packed_x);
 
-// kI8Groups32: groups of 32 columns, each with x ~ scale * code, code in -127..127. The sums make
-// up for weights that are stored with an offset. k is a multiple of 32.
+// kI16Groups32: groups of 32 columns, each with x ~ scale * code, code in -32512..32512. (Eight
+// bits are too few: docs/decisions/0002.) The sums make up for weights that are stored with an
+// offset. k is a multiple of 32.
 constexpr int kGroup = 32;
 struct GroupOffsets {  // bytes within a group of a strip with R rows, in units of R bytes
-  static constexpr int kCodes = 0;        // int8  [8][R][4]
-  static constexpr int kWide = 32;        // the same codes, int16 [16][R][2]
-  static constexpr int kScale = 96;       // float [R]
-  static constexpr int kScaledSum = 100;  // float [R]: scale * sum of the codes
-  static constexpr int kSum = 104;        // int32 [R]: of the codes
-  static constexpr int kHalfSums = 108;   // int32 [2][R]: of the first and the last 16
-  static constexpr int kBytes = 116;
+  static constexpr int kCodes = 0;       // int16 [16][R][2]: pairs, as VPMADDWD takes them
+  static constexpr int kScale = 64;      // float [R]
+  static constexpr int kScaledSum = 68;  // float [R]: scale * sum of the codes
+  static constexpr int kSum = 72;        // int32 [R]: of the codes
+  static constexpr int kHalfSums = 76;   // int32 [2][R]: of the first and the last 16
+  static constexpr int kBytes = 84;
 };
 int64_t GroupStripBytes(int64_t k);
 void PackGroupStrip(const float* x, int64_t ldx, int64_t m0, int64_t m1, int64_t m, int64_t k,

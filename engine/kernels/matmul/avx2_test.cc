@@ -87,15 +87,15 @@ std::vector<float> RandomRows(int64_t m, int64_t k, std::mt19937& generator) {
   return x;
 }
 
-// x as the kernel rounds it: groups of 32 to 127 steps of their largest magnitude.
+// x as the kernel rounds it: groups of 32 to 32512 steps of their largest magnitude.
 std::vector<double> Rounded(const MatMulKernel& kernel, const std::vector<float>& x) {
   std::vector<double> rounded(x.begin(), x.end());
-  if (kernel.activations != ActivationLayout::kI8Groups32) return rounded;
+  if (kernel.activations != ActivationLayout::kI16Groups32) return rounded;
   for (size_t at = 0; at < x.size(); at += 32) {
     float max = 0;
     for (size_t i = at; i < at + 32; ++i) max = std::max(max, std::abs(x[i]));
-    const float inverse = max > 0 ? 127.0F / max : 0.0F;
-    const float scale = max / 127.0F;
+    const float inverse = max > 1e-30F ? 32512.0F / max : 0.0F;
+    const float scale = max / 32512.0F;
     for (size_t i = at; i < at + 32; ++i) {
       rounded[i] = double{scale} * double{std::nearbyint(x[i] * inverse)};
     }
@@ -173,7 +173,7 @@ class Avx2MatMulTest : public testing::TestWithParam<std::tuple<IsaLevel, DType>
 void ExpectProduct(const MatMulKernel& kernel, const std::vector<std::byte>& rows, int n_rows,
                    int64_t k, const std::vector<float>& x, const std::vector<float>& y) {
   const std::vector<double> rounded = Rounded(kernel, x);
-  const bool groups = kernel.activations == ActivationLayout::kI8Groups32;
+  const bool groups = kernel.activations == ActivationLayout::kI16Groups32;
   const double steps = groups ? static_cast<double>(3 * k) / 32 + 4 : static_cast<double>(k) + 1;
   for (int n = 0; n < n_rows; ++n) {
     std::vector<float> w(static_cast<size_t>(k));

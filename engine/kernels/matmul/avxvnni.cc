@@ -1,110 +1,39 @@
-// The AVX-VNNI level (VEX-encoded VPDPBUSD, client CPUs without AVX-512): the block formats with
-// four products an instruction; float weights stay with AVX2.
+// The AVX-VNNI level (VEX-encoded, client CPUs without AVX-512): the block formats with multiply
+// and add in one instruction. The same exact sums as AVX2, so the same bits; float weights stay
+// there.
 #include <immintrin.h>
 
 #include "engine/kernels/matmul/avx2_formats.h"
+#include "engine/kernels/matmul/avx2_formats_k.h"
 #include "engine/kernels/matmul/matmul_kernels.h"
 
 namespace inhouse::engine {
 namespace avx2 {
 namespace {
 
-// acc += u8 * s8 products, four to a lane. GCC 12's intrinsic copies the accumulator each time.
-[[gnu::always_inline]] inline void DotBytes(__m256i& acc, __m256i weights, __m256i x) {
-  asm("%{vex%} vpdpbusd %2, %1, %0" : "+x"(acc) : "x"(weights), "x"(x));
-}
-
 struct Vnni {
-  template <int R, int C>
-  [[gnu::always_inline]] static void Nibbles(const std::byte* w, const std::byte* x,
-                                             IntTile<R, C>& sum) {
-    const __m256i mask = _mm256_set1_epi8(15);
-    Zero<R, C>(sum);
-#pragma GCC unroll 4
-    for (int j = 0; j < 4; ++j) {
-      const std::byte* words = w + j * kPanelRows * 4;
-      const auto add = [&sum](int r, int c, __m256i a, __m256i b) { DotBytes(sum[r][c], b, a); };
-      ForEachPair<R, C>(
-          x + (2 * j) * 4 * R,
-          [&](int c) { return _mm256_and_si256(LoadBytes(words + 32 * c), mask); }, add);
-      ForEachPair<R, C>(
-          x + (2 * j + 1) * 4 * R,
-          [&](int c) {
-            return _mm256_and_si256(_mm256_srli_epi16(LoadBytes(words + 32 * c), 4), mask);
-          },
-          add);
-    }
-  }
-
-  template <int R, int C>
-  [[gnu::always_inline]] static void SixBits(const std::byte* nibbles, int half, const std::byte* x,
-                                             IntTile<R, C>& sum) {
-    Zero<R, C>(sum);
-#pragma GCC unroll 4
-    for (int q = 4 * half; q < 4 * half + 4; ++q) {
-      ForEachPair<R, C>(
-          x + q * 4 * R, [&](int c) { return Q6_K<Vnni>::Quad(nibbles, q, c); },
-          [&sum](int r, int c, __m256i a, __m256i b) { DotBytes(sum[r][c], b, a); });
-    }
-  }
-
-  template <int R, int C>
-  [[gnu::always_inline]] static void Zero(IntTile<R, C>& sum) {
-#pragma GCC unroll 8
-    for (int r = 0; r < R; ++r) {
-#pragma GCC unroll 8
-      for (int c = 0; c < C; ++c) sum[r][c] = _mm256_setzero_si256();
-    }
+  // acc += the products of pairs of 16-bit numbers. GCC 12's intrinsic copies the accumulator each
+  // time.
+  [[gnu::always_inline]] static void Add(__m256i weights, __m256i x, __m256i& acc) {
+    asm("%{vex%} vpdpwssd %2, %1, %0" : "+x"(acc) : "x"(weights), "x"(x));
   }
 };
 
-// w = d q. A panel block: d F16 [32], then q + 128 U8 [8][32 rows][4].
-struct Q8_0 {
-  static constexpr int Columns(int rows) { return TileColumns(rows); }
-  static constexpr int kBlockGroups = 1;
-  static constexpr int64_t kStoredBytes = 34;
-  static constexpr int64_t kBlockBytes = kPanelRows * kStoredBytes;
-
-  static void Pack(const std::byte* stored, int row, std::byte* block) {
-    std::memcpy(block + 2 * row, stored, 2);
-    std::byte* codes = block + 2 * kPanelRows;
-    for (int j = 0; j < kGroup; ++j) {
-      codes[j / 4 * kPanelRows * 4 + row * 4 + j % 4] = stored[2 + j] ^ std::byte{0x80};
-    }
-  }
-
-  template <int R, int C>
-  [[gnu::always_inline]] static void AddGroup(const std::byte* block, int /*g*/, int c0,
-                                              const std::byte* x, float* sums) {
-    IntTile<R, C> sum;
-#pragma GCC unroll 8
-    for (int r = 0; r < R; ++r) {  // the offset is paid in advance
-      const __m256i offset =
-          _mm256_sub_epi32(_mm256_setzero_si256(),
-                           _mm256_slli_epi32(Broadcast(x + GroupOffsets::kSum * R + 4 * r), 7));
-#pragma GCC unroll 8
-      for (int c = 0; c < C; ++c) sum[r][c] = offset;
-    }
-    const std::byte* w = block + 2 * kPanelRows + 32 * c0;
-#pragma GCC unroll 8
-    for (int j = 0; j < kGroup / 4; ++j) {
-      ForEachPair<R, C>(
-          x + j * 4 * R, [&](int c) { return LoadBytes(w + j * kPanelRows * 4 + 32 * c); },
-          [&sum](int r, int c, __m256i a, __m256i b) { DotBytes(sum[r][c], b, a); });
-    }
-    FloatRow<C> d;
-#pragma GCC unroll 8
-    for (int c = 0; c < C; ++c) d[c] = LoadHalfs(block + 16 * (c0 + c));
-    AddScaled<R, C>(sum, d, x, sums);
-  }
-};
+template <typename Stored>
+using Plain = GroupKernel<PlainFormat<Vnni, Stored>>;
 
 constexpr MatMulKernel kKernels[] = {
-    GroupKernel<Q8_0>::Table("avxvnni_q8_0", DType::kQ8_0),
-    GroupKernel<Q4_0<Vnni>>::Table("avxvnni_q4_0", DType::kQ4_0),
-    GroupKernel<Q4_1<Vnni>>::Table("avxvnni_q4_1", DType::kQ4_1),
-    GroupKernel<Q4_K<Vnni>>::Table("avxvnni_q4_k", DType::kQ4_K),
-    GroupKernel<Q6_K<Vnni>>::Table("avxvnni_q6_k", DType::kQ6_K),
+    Plain<StoredQ8_0>::Table("avxvnni_q8_0", DType::kQ8_0),
+    Plain<StoredQ4_0>::Table("avxvnni_q4_0", DType::kQ4_0),
+    Plain<StoredQ4_1>::Table("avxvnni_q4_1", DType::kQ4_1),
+    Plain<StoredQ5_0>::Table("avxvnni_q5_0", DType::kQ5_0),
+    Plain<StoredQ5_1>::Table("avxvnni_q5_1", DType::kQ5_1),
+    GroupKernel<MXFP4<Vnni>>::Table("avxvnni_mxfp4", DType::kMXFP4),
+    GroupKernel<Q2_K<Vnni>>::Table("avxvnni_q2_k", DType::kQ2_K),
+    GroupKernel<HalfGroupFormat<Vnni, StoredQ3_K>>::Table("avxvnni_q3_k", DType::kQ3_K),
+    GroupKernel<ScaleMinFormat<Vnni, 4>>::Table("avxvnni_q4_k", DType::kQ4_K),
+    GroupKernel<ScaleMinFormat<Vnni, 5>>::Table("avxvnni_q5_k", DType::kQ5_K),
+    GroupKernel<HalfGroupFormat<Vnni, StoredQ6_K>>::Table("avxvnni_q6_k", DType::kQ6_K),
 };
 
 }  // namespace
