@@ -53,7 +53,12 @@ absl::Status ReadModelDefaults(const Checkpoint& checkpoint, const Tokenizer* to
                              (*config)->Ints("eos_token_id", {-1, kIdMax}));
     for (const int64_t id : ids) AddEnd(id, info);
   }
+  // Without a file of its own: what the R1 model cards ask for, which suits small and quantized
+  // models too.
+  info->default_sampling.temperature = 0.6F;
+  info->default_sampling.top_p = 0.95F;
   if (generation) {
+    info->default_sampling = {};
     INHOUSE_RETURN_IF_ERROR(ReadSampling(*generation, &info->default_sampling));
   }
   if (checkpoint.gguf) {
