@@ -202,6 +202,7 @@ void EngineImpl::Finish(Request* request) {
   std::erase_if(active_, [request](const auto& owned) { return owned.get() == request; });
   absl::MutexLock lock(&mutex_);
   --in_flight_;
+  stats_.kv_pages_used = pool_.used();  // whoever waits for the end sees the pages free
 }
 
 void EngineImpl::PublishStats() {
