@@ -3,12 +3,10 @@
 #include <array>
 #include <utility>
 
-#include "engine/kernels/cpu_features.h"
-#include "engine/kernels/matmul/matmul_kernels.h"
-#if defined(INHOUSE_HAVE_ATTENTION)
 #include "engine/kernels/attention/attention_kernels.h"
+#include "engine/kernels/cpu_features.h"
 #include "engine/kernels/elementwise/elementwise_kernels.h"
-#endif
+#include "engine/kernels/matmul/matmul_kernels.h"
 
 namespace inhouse::engine {
 namespace {
@@ -47,11 +45,9 @@ KernelTable RefTable() {
   KernelTable table{};
   table.level = IsaLevel::kRef;
   AddMatMuls(kMatMulRef, table);
-#if defined(INHOUSE_HAVE_ATTENTION)
   table.attention_f32 = &kAttentionF32Ref;
   table.attention_f16 = &kAttentionF16Ref;
   table.elementwise = &kElementwiseRef;
-#endif
   return table;
 }
 
@@ -75,19 +71,15 @@ std::array<KernelTable, kLevels> Assemble() {
 #if defined(__x86_64__)
   KernelTable& avx2 = table(IsaLevel::kAvx2);
   avx2 = Extend(table(IsaLevel::kRef), IsaLevel::kAvx2, kMatMulAvx2);
-#if defined(INHOUSE_HAVE_ATTENTION)
   avx2.attention_f32 = &kAttentionF32Avx2;
   avx2.attention_f16 = &kAttentionF16Avx2;
   avx2.elementwise = &kElementwiseAvx2;
-#endif
   table(IsaLevel::kAvxVnni) = Extend(avx2, IsaLevel::kAvxVnni, kMatMulAvxVnni);
   KernelTable& avx512 = table(IsaLevel::kAvx512);
   avx512 = Extend(avx2, IsaLevel::kAvx512, kMatMulAvx512);
-#if defined(INHOUSE_HAVE_ATTENTION)
   avx512.attention_f32 = &kAttentionF32Avx512;
   avx512.attention_f16 = &kAttentionF16Avx512;
   avx512.elementwise = &kElementwiseAvx512;
-#endif
   KernelTable& vnni = table(IsaLevel::kAvx512Vnni);
   vnni = Extend(avx512, IsaLevel::kAvx512Vnni, kMatMulAvx512Vnni);
   table(IsaLevel::kAvx512Bf16) = Extend(vnni, IsaLevel::kAvx512Bf16, kMatMulAvx512Bf16);
