@@ -2,6 +2,7 @@
 #include <cstdio>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "apps/inhouse/verb.h"
@@ -9,6 +10,12 @@
 
 namespace inhouse::apps {
 namespace {
+
+// fmt::print would throw when the reader of a pipe has left.
+template <typename... Args>
+void Print(fmt::format_string<Args...> text, Args&&... args) {
+  std::fputs(fmt::format(text, std::forward<Args>(args)...).c_str(), stdout);
+}
 
 struct Flag {
   std::vector<std::string> spellings;  // "-m", "--model"
@@ -63,7 +70,7 @@ std::string WordsOf(const Command& command) {
 constexpr const char* kModels = "inhouse models 2>/dev/null | awk 'NR > 1 { print $1 }'";
 
 void PrintBash(const Command& root) {
-  fmt::print(
+  Print(
       "_inhouse() {{\n"
       "  local cur=${{COMP_WORDS[COMP_CWORD]}} words\n"
       "  COMPREPLY=()\n"
@@ -76,9 +83,9 @@ void PrintBash(const Command& root) {
       "    1:*) words={} ;;\n",
       kModels, Quote(WordsOf(root)));
   for (const Command& verb : root.below) {
-    fmt::print("    *:{}) words={} ;;\n", verb.name, Quote(WordsOf(verb)));
+    Print("    *:{}) words={} ;;\n", verb.name, Quote(WordsOf(verb)));
   }
-  fmt::print(
+  Print(
       "  esac\n"
       "  mapfile -t COMPREPLY < <(compgen -W \"$words\" -- \"$cur\")\n"
       "}}\n"
@@ -94,7 +101,7 @@ std::string ZshText(std::string text) {
 }
 
 void PrintZsh(const Command& root) {
-  fmt::print(
+  Print(
       "#compdef inhouse\n"
       "_inhouse_models() {{\n"
       "  local -a names=(${{(f)\"$({})\"}})\n"
@@ -105,9 +112,9 @@ void PrintZsh(const Command& root) {
       "    local -a verbs=(\n",
       kModels);
   for (const Command& verb : root.below) {
-    fmt::print("      {}\n", Quote(verb.name + ":" + ZshText(verb.about)));
+    Print("      {}\n", Quote(verb.name + ":" + ZshText(verb.about)));
   }
-  fmt::print(
+  Print(
       "    )\n"
       "    _describe verb verbs\n"
       "    return\n"
@@ -117,22 +124,22 @@ void PrintZsh(const Command& root) {
       "  (( CURRENT-- ))\n"
       "  case $verb in\n");
   for (const Command& verb : root.below) {
-    fmt::print("    {}) _arguments", verb.name);
+    Print("    {}) _arguments", verb.name);
     for (const Flag& flag : verb.flags) {
       for (const std::string& spelling : flag.spellings) {
         const bool model = flag.spellings.back() == "--model";
         const char* value = !flag.takes_value ? ""
                             : model           ? ":model:_inhouse_models"
                                               : ":value:_files";
-        fmt::print(" \\\n      {}", Quote(spelling + "[" + ZshText(flag.about) + "]" + value));
+        Print(" \\\n      {}", Quote(spelling + "[" + ZshText(flag.about) + "]" + value));
       }
     }
     std::string subs;
     for (const Command& sub : verb.below) subs += " " + sub.name;
-    fmt::print(" \\\n      {} ;;\n",
-               subs.empty() ? "'*:file:_files'" : Quote("1:command:(" + subs.substr(1) + ")"));
+    Print(" \\\n      {} ;;\n",
+          subs.empty() ? "'*:file:_files'" : Quote("1:command:(" + subs.substr(1) + ")"));
   }
-  fmt::print(
+  Print(
       "  esac\n"
       "}}\n"
       "compdef _inhouse inhouse\n");
@@ -140,11 +147,11 @@ void PrintZsh(const Command& root) {
 
 void PrintFish(const Command& root) {
   for (const Command& verb : root.below) {
-    fmt::print("complete -c inhouse -f -n __fish_use_subcommand -a {} -d {}\n", verb.name,
-               Quote(verb.about));
+    Print("complete -c inhouse -f -n __fish_use_subcommand -a {} -d {}\n", verb.name,
+          Quote(verb.about));
     const std::string seen = Quote("__fish_seen_subcommand_from " + verb.name);
     for (const Command& sub : verb.below) {
-      fmt::print("complete -c inhouse -n {} -a {} -d {}\n", seen, sub.name, Quote(sub.about));
+      Print("complete -c inhouse -n {} -a {} -d {}\n", seen, sub.name, Quote(sub.about));
     }
     for (const Flag& flag : verb.flags) {
       std::string names;
@@ -155,7 +162,7 @@ void PrintFish(const Command& root) {
       const std::string value = !flag.takes_value ? ""
                                 : model ? " -r -a " + Quote(std::string("(") + kModels + ")")
                                         : " -r";
-      fmt::print("complete -c inhouse -n {}{}{} -d {}\n", seen, names, value, Quote(flag.about));
+      Print("complete -c inhouse -n {}{}{} -d {}\n", seen, names, value, Quote(flag.about));
     }
   }
 }

@@ -1,6 +1,8 @@
 // The binary: finds the verb, parses its flags, installs the signal handlers.
 #include <csignal>
+#include <cstdio>
 #include <cstdlib>
+#include <exception>
 #include <memory>
 #include <string>
 #include <vector>
@@ -77,6 +79,16 @@ constexpr Verb kVerbs[] = {
      SetUpVersion},
 };
 
+// A library may throw where nobody expects it: fmt::print does when the reader of a pipe has left.
+int Run(const VerbRun& run) {
+  try {
+    return run();
+  } catch (const std::exception& error) {
+    std::fprintf(stderr, "inhouse: %s\n", error.what());
+    return kFailed;
+  }
+}
+
 int Main(int argc, char** argv) {
   InstallSignalHandlers();
   CLI::App app("inhouse: run DeepSeek models on hardware that you own", "inhouse");
@@ -100,7 +112,7 @@ int Main(int argc, char** argv) {
   }
   base::InitLog(log_level);
   for (const auto& [sub, run] : verbs) {
-    if (sub->parsed()) return run();
+    if (sub->parsed()) return Run(run);
   }
   return kUsage;
 }
