@@ -17,8 +17,6 @@
 namespace inhouse::model_server {
 namespace {
 
-constexpr std::chrono::milliseconds kTick{1000};
-
 using Work = void (*)(const std::shared_ptr<const Request>& request, GenerationSetup setup);
 
 // Hands a request to the worker thread. If the client leaves while it waits, it is dropped there.
@@ -91,7 +89,7 @@ App::App(const AppOptions& options, Loop* loop, monitoring::Metrics* metrics)
   context_->loop = loop;
   context_->metrics = metrics;
   context_->worker = worker_.get();
-  loop->PostAfter(kTick, [this] { Tick(); });
+  loop->PostAfter(options.keep_alive / 4, [this] { Tick(); });
 }
 
 // The worker ends first, then the engine, whose callbacks only post.
@@ -162,7 +160,7 @@ void App::Tick() {
   const SteadyTime now = std::chrono::steady_clock::now();
   const auto active = context_->active;  // a slow client may leave the map meanwhile
   for (const auto& [key, generation] : active) generation->Tick(now);
-  context_->loop->PostAfter(kTick, [this] { Tick(); });
+  context_->loop->PostAfter(context_->options.keep_alive / 4, [this] { Tick(); });
 }
 
 }  // namespace inhouse::model_server

@@ -1,5 +1,6 @@
 #include "model-server/routes/chat.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "base/status.h"
@@ -32,6 +33,8 @@ class ChatGeneration : public Generation {
  protected:
   void OnTokens(size_t index, engine::TokenEvent& event) override {
     Part& part = parts_[index];
+    // The end token is not part of the message, so it has no place among its tokens.
+    if (EndedByToken(event) && !event.logprobs.empty()) event.logprobs.pop_back();
     for (const engine::TokenLogprob& logprob : event.logprobs) {
       if (output_.logprobs) part.choice.logprobs->push_back(Score(logprob));
     }
@@ -81,6 +84,16 @@ class ChatGeneration : public Generation {
     int64_t tool_calls = 0;
     int64_t reasoning_tokens = 0;
   };
+
+  bool EndedByToken(const engine::TokenEvent& event) const {
+    if (event.finish != engine::FinishReason::kStop || event.ids.empty()) return false;
+    const GenerateParams& params = setup().params;
+    const auto has = [&event](const std::vector<engine::TokenId>& ids) {
+      return std::find(ids.begin(), ids.end(), event.ids.back()) != ids.end();
+    };
+    return event.stop_string.empty() && !params.include_stop &&
+           (has(params.stop_ids) || has(setup().context->model.engine->info().end_tokens));
+  }
 
   // Sorts what is new into the answer, or sends it.
   void Deliver(Part& part, engine::CompletionDelta delta, size_t tokens) {

@@ -1,0 +1,198 @@
+// inhouse serve: the OpenAI-compatible server.
+#include <sys/resource.h>
+
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <cstdio>
+#include <memory>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "apps/inhouse/engine_flags.h"
+#include "apps/inhouse/progress.h"
+#include "apps/inhouse/verb.h"
+#include "base/log.h"
+#include "base/status.h"
+#include "base/thread_team.h"
+#include "engine/formats/checkpoint.h"
+#include "engine/models/model.h"
+#include "engine/runtime/byte_plan.h"
+#include "fmt/format.h"
+#include "lifecycle/registry/resolve.h"
+#include "model-server/net/server.h"
+#include "model-server/routes/app.h"
+#include "monitoring/metrics/metrics.h"
+
+namespace inhouse::apps {
+namespace {
+
+using model_server::App;
+using model_server::AppOptions;
+using model_server::Server;
+using model_server::ServerOptions;
+
+constexpr size_t kFilesBesideConnections = 64;
+constexpr auto kPoll = std::chrono::milliseconds(50);
+
+struct ServeFlags {
+  engine::EngineOptions engine;
+  ServerOptions server;
+  AppOptions app;
+  size_t body_mib_max = 32;
+  double drain_seconds = 30;
+  double keep_alive_seconds = 10;
+};
+
+// Each connection is a file: asks for as many as are allowed, and takes no more connections than
+// that.
+void FitConnections(ServerOptions* options) {
+  rlimit limit = {};
+  if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
+  limit.rlim_cur = limit.rlim_max;
+  setrlimit(RLIMIT_NOFILE, &limit);
+  if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY) return;
+  const size_t files = limit.rlim_cur;
+  const size_t most = files > 2 * kFilesBesideConnections ? files - kFilesBesideConnections : 64;
+  options->connections_max = std::min(options->connections_max, most);
+}
+
+// Says what the model will take, and refuses what does not fit, before anything is loaded.
+absl::Status PrintBytePlan(const engine::EngineOptions& options) {
+  INHOUSE_ASSIGN_OR_RETURN(const auto checkpoint, engine::Checkpoint::Open(options.model));
+  const engine::KernelTable* kernels = engine::ChooseTable(options.isa);
+  if (kernels == nullptr) {
+    return base::InvalidInput({.field = "--isa",
+                               .value = options.isa,
+                               .expected = "a level that `inhouse doctor` lists"});
+  }
+  INHOUSE_ASSIGN_OR_RETURN(const auto model, engine::Model::Bind(*checkpoint, *kernels));
+  const int threads = options.threads > 0 ? options.threads : base::DefaultThreadCount();
+  INHOUSE_ASSIGN_OR_RETURN(const engine::BytePlan plan,
+                           engine::PlanBytes(*model, options, threads, engine::AvailableMemory()));
+  fmt::print(stderr, "{}: {}\n", options.model, engine::Describe(plan));
+  return absl::OkStatus();
+}
+
+// Loads on a thread of its own, so that a signal can end the process meanwhile.
+absl::StatusOr<std::unique_ptr<engine::Engine>> LoadWatched(const engine::EngineOptions& options,
+                                                            App* app) {
+  absl::StatusOr<std::unique_ptr<engine::Engine>> engine = absl::CancelledError("interrupted");
+  std::atomic<bool> done = false;
+  std::thread loader([&] {
+    ProgressBar bar("loading");
+    engine = engine::Engine::Load(options, [&bar, app](int64_t bytes, int64_t total) {
+      bar.Set(static_cast<uint64_t>(bytes), static_cast<uint64_t>(total));
+      app->SetLoadProgress(bytes, total);
+    });
+    done = true;
+  });
+  while (!done) {
+    // Nothing is in flight and nothing was written: the shortest way out is the right one.
+    if (Interrupted()) std::_Exit(kInterrupted);
+    std::this_thread::sleep_for(kPoll);
+  }
+  loader.join();
+  return engine;
+}
+
+absl::Status CheckServable(const engine::Engine& engine) {
+  if (engine.chat_format() == nullptr) {
+    fmt::print(stderr, "{}: no chat template: /v1/chat/completions will refuse\n",
+               engine.info().path);
+  }
+  if (engine.tokenizer() != nullptr) return absl::OkStatus();
+  return base::InvalidInput({.file = engine.info().path,
+                             .expected = "a tokenizer (tokenizer.json, or in the GGUF file)",
+                             .hint = "`inhouse logits` works without one."});
+}
+
+std::string BaseUrl(const ServerOptions& options, uint16_t port) {
+  const bool ipv6 = options.host.find(':') != std::string::npos;
+  return fmt::format(fmt::runtime(ipv6 ? "http://[{}]:{}" : "http://{}:{}"), options.host, port);
+}
+
+absl::Status Serve(ServeFlags& flags) {
+  INHOUSE_ASSIGN_OR_RETURN(flags.engine.model, lifecycle::ResolveModel(flags.engine.model));
+  INHOUSE_RETURN_IF_ERROR(PrintBytePlan(flags.engine));
+  flags.server.limits.body_bytes_max = flags.body_mib_max << 20;
+  flags.app.keep_alive =
+      std::chrono::milliseconds(static_cast<int64_t>(flags.keep_alive_seconds * 1000));
+  flags.app.version = INHOUSE_VERSION;
+  flags.app.commit = INHOUSE_COMMIT;
+  FitConnections(&flags.server);
+  INHOUSE_ASSIGN_OR_RETURN(const auto server, Server::Listen(flags.server));
+  monitoring::Metrics metrics(flags.app.version, flags.app.commit);
+  App app(flags.app, server.get(), &metrics);
+  // From here on /livez answers; everything that needs the model says that it is being loaded.
+  server->Start(app.handler(), App::error_body());
+  absl::StatusOr<std::unique_ptr<engine::Engine>> engine = LoadWatched(flags.engine, &app);
+  if (engine.ok()) {
+    if (absl::Status status = CheckServable(**engine); !status.ok()) engine = std::move(status);
+  }
+  if (!engine.ok()) {
+    server->Shutdown(1);
+    return std::move(engine).status();
+  }
+  app.Serve(*std::move(engine));
+  fmt::print("listening on {}\n", BaseUrl(flags.server, server->port()));
+  std::fflush(stdout);
+  while (!Interrupted()) std::this_thread::sleep_for(kPoll);
+  spdlog::info("draining: at most {:.0f} s; a second signal ends at once", flags.drain_seconds);
+  app.Drain(flags.drain_seconds);
+  server->Shutdown(5);
+  spdlog::info("drained");
+  return absl::OkStatus();
+}
+
+void AddListenFlags(CLI::App& app, ServeFlags* flags) {
+  app.add_option("--host", flags->server.host, "address to listen on; 0.0.0.0 = all of them")
+      ->capture_default_str();
+  flags->server.port = 8080;
+  app.add_option("-p,--port", flags->server.port, "0 = any free one, printed when ready")
+      ->capture_default_str();
+  app.add_option("--served-name", flags->app.served_names,
+                 "name for clients; may be repeated (default: the model's file or directory)")
+      ->allow_extra_args(false);
+  app.add_option("--drain-seconds", flags->drain_seconds,
+                 "after SIGTERM or Ctrl-C, requests in flight may go on for so long")
+      ->capture_default_str()
+      ->check(CLI::Range(0.0, 86400.0));
+  app.add_option("--keep-alive-seconds", flags->keep_alive_seconds,
+                 "a comment is sent on a stream that is silent for so long")
+      ->capture_default_str()
+      ->check(CLI::Range(0.1, 3600.0));
+  app.add_option("--connections", flags->server.connections_max, "open connections at most")
+      ->capture_default_str()
+      ->check(CLI::Range(1, 1'000'000));
+  app.add_option("--body-mib", flags->body_mib_max, "MiB of one request's body at most")
+      ->capture_default_str()
+      ->check(CLI::Range(1, 1024));
+}
+
+}  // namespace
+
+VerbRun SetUpServe(CLI::App& app) {
+  auto flags = std::make_shared<ServeFlags>();
+  AddEngineFlags(app, &flags->engine);
+  AddListenFlags(app, flags.get());
+  app.add_option("--max-sequences", flags->engine.max_sequences,
+                 "answers that are made at the same time")
+      ->capture_default_str()
+      ->check(CLI::Range(1, 4096));
+  app.add_option("--queue", flags->engine.queue_max,
+                 "answers that may wait for their turn; more get a 429")
+      ->capture_default_str()
+      ->check(CLI::Range(0, 1'000'000));
+  app.add_option("--prefill-chunk", flags->engine.prefill_chunk,
+                 "prompt tokens of one step at most: shorter steps let others speak sooner")
+      ->capture_default_str()
+      ->check(CLI::Range(1, 65536));
+  return [flags]() -> int {
+    const absl::Status status = Serve(*flags);
+    return status.ok() ? int{kDone} : ReportError(status, false);
+  };
+}
+
+}  // namespace inhouse::apps
