@@ -43,7 +43,12 @@ struct ServeFlags {
   size_t body_mib_max = 32;
   double drain_seconds = 30;
   double keep_alive_seconds = 10;
+  double header_seconds = 10;
 };
+
+std::chrono::milliseconds Milliseconds(double seconds) {
+  return std::chrono::milliseconds(static_cast<int64_t>(seconds * 1000));
+}
 
 // Each connection is a file: asks for as many as are allowed, and takes no more connections than
 // that.
@@ -117,8 +122,8 @@ absl::Status Serve(ServeFlags& flags) {
   INHOUSE_ASSIGN_OR_RETURN(flags.engine.model, lifecycle::ResolveModel(flags.engine.model));
   INHOUSE_RETURN_IF_ERROR(PrintBytePlan(flags.engine));
   flags.server.limits.body_bytes_max = flags.body_mib_max << 20;
-  flags.app.keep_alive =
-      std::chrono::milliseconds(static_cast<int64_t>(flags.keep_alive_seconds * 1000));
+  flags.server.header_timeout = Milliseconds(flags.header_seconds);
+  flags.app.keep_alive = Milliseconds(flags.keep_alive_seconds);
   flags.app.version = INHOUSE_VERSION;
   flags.app.commit = INHOUSE_COMMIT;
   FitConnections(&flags.server);
@@ -161,6 +166,10 @@ void AddListenFlags(CLI::App& app, ServeFlags* flags) {
       ->check(CLI::Range(0.0, 86400.0));
   app.add_option("--keep-alive-seconds", flags->keep_alive_seconds,
                  "a comment is sent on a stream that is silent for so long")
+      ->capture_default_str()
+      ->check(CLI::Range(0.1, 3600.0));
+  app.add_option("--header-seconds", flags->header_seconds,
+                 "a client that takes longer to send its request's header is cut off")
       ->capture_default_str()
       ->check(CLI::Range(0.1, 3600.0));
   app.add_option("--connections", flags->server.connections_max, "open connections at most")
