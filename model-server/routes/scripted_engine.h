@@ -59,6 +59,10 @@ class ScriptedFormat : public engine::ChatFormat {
     const bool think = options.variables.value("thinking", false);
     return out + (think ? "assistant:<think>" : "assistant:");
   }
+  absl::StatusOr<std::string> RenderJson(std::string_view,
+                                         const engine::ChatOptions&) const override {
+    return absl::UnimplementedError("scripted");
+  }
   engine::ParsedCompletion Parse(std::string_view, bool) const override { return {}; }
   std::unique_ptr<engine::CompletionStream> NewStream(bool prompt_ends_in_think) const override {
     return std::make_unique<Stream>(prompt_ends_in_think);
