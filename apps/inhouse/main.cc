@@ -49,6 +49,12 @@ constexpr Verb kVerbs[] = {
      "inhouse chat -m smollm2-135m-instruct\n"
      "inhouse chat -m ./DeepSeek-R1-Distill-Qwen-7B --system \"Answer in Chinese.\"",
      SetUpChat},
+    {"serve", "an OpenAI-compatible server",
+     "inhouse serve -m smollm2-135m-instruct\n"
+     "inhouse serve -m ./DeepSeek-R1-Distill-Qwen-7B --host 0.0.0.0 --port 8000 --served-name "
+     "deepseek-r1\n"
+     "inhouse serve -m ./model --port 0 --max-sequences 8 --queue 64 --drain-seconds 60",
+     SetUpServe},
     {"inspect", "what is in a checkpoint, and whether it fits this machine",
      "inhouse inspect -m ./model\ninhouse inspect -m model.gguf --tensors\n"
      "inhouse inspect -m ./model --context 32768 --json",

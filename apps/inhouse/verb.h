@@ -37,6 +37,7 @@ void ClearInterrupt();
 VerbRun SetUpPull(CLI::App& app);
 VerbRun SetUpGenerate(CLI::App& app);
 VerbRun SetUpChat(CLI::App& app);
+VerbRun SetUpServe(CLI::App& app);
 VerbRun SetUpInspect(CLI::App& app);
 VerbRun SetUpBench(CLI::App& app);
 VerbRun SetUpLogits(CLI::App& app);
