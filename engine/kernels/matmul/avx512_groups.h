@@ -52,26 +52,30 @@ INHOUSE_INLINE void Flush(const __m512i (&sum)[2], const __m512 (&scale)[2], con
   });
 }
 
-// The correction for the stored offset and the sum of x, of a whole group or one of its halves.
+// -128 * (sum of the codes) of a group or of one of its halves.
 template <typename F>
-INHOUSE_INLINE void Corrections(const uint32_t* x, int64_t stride, int half, __m512i& offset,
-                                __m512& x_scale, __m512& x_sum) {
-  x_scale = BroadcastFloat(x + kWordScale * stride);
-  __m512i all = _mm512_setzero_si512();
-  if constexpr (!F::kMin || F::kHalves == 2) all = Broadcast(x + kWordOffset * stride);
-  if constexpr (F::kHalves == 2) {
-    const __m512i first = Broadcast(x + kWordHalf * stride);
-    all = half == 0 ? first : _mm512_sub_epi32(all, first);
-  }
-  if constexpr (!F::kMin) {
-    constexpr int kShift = __builtin_ctz(128 / F::kOffset);
-    offset = _mm512_srai_epi32(all, kShift);
-  } else if constexpr (F::kHalves == 2) {
-    const __m512 sum = _mm512_mul_ps(_mm512_cvtepi32_ps(all), _mm512_set1_ps(-0x1p-7F));
-    x_sum = _mm512_mul_ps(sum, x_scale);
-  } else {
-    x_sum = BroadcastFloat(x + kWordSum * stride);
-  }
+INHOUSE_INLINE __m512i SumOfCodes(const uint32_t* x, int64_t stride, int half) {
+  const __m512i all = Broadcast(x + kWordOffset * stride);
+  if constexpr (F::kHalves == 1) return all;
+  const __m512i first = Broadcast(x + kWordHalf * stride);
+  return half == 0 ? first : _mm512_sub_epi32(all, first);
+}
+
+// What the offset of the stored codes added to a sum, negative.
+template <typename F>
+INHOUSE_INLINE __m512i OffsetCorrection(const uint32_t* x, int64_t stride, int half) {
+  constexpr int kShift = __builtin_ctz(128 / F::kOffset);
+  return _mm512_srai_epi32(SumOfCodes<F>(x, stride, half), kShift);
+}
+
+// For formats with a minimum: the sum of x.
+template <typename F>
+INHOUSE_INLINE __m512 SumOfX(const uint32_t* x, int64_t stride, int half, __m512 x_scale) {
+  if constexpr (!F::kMin) return x_scale;  // not used
+  if constexpr (F::kHalves == 1) return BroadcastFloat(x + kWordSum * stride);
+  const __m512 codes =
+      _mm512_mul_ps(_mm512_cvtepi32_ps(SumOfCodes<F>(x, stride, half)), _mm512_set1_ps(-0x1p-7F));
+  return _mm512_mul_ps(codes, x_scale);
 }
 
 // Few rows: one pass over the panel, codes expanded in registers, both planes at once.
@@ -110,14 +114,14 @@ void RunDirect(const GroupTile& t) {
         __m512 min[2];
         F::Scales(block, g, h, scale, min);
         Unroll<kRows>([&](auto m) INHOUSE_INLINE_LAMBDA {
-          __m512i offset = _mm512_setzero_si512();
-          __m512 x_scale;
-          __m512 x_sum;
-          Corrections<F>(x + m, kRows, h, offset, x_scale, x_sum);
+          const __m512 x_scale = BroadcastFloat(x + kWordScale * kRows + m);
+          const __m512 x_sum = SumOfX<F>(x + m, kRows, h, x_scale);
           __m512i sum[2];
           Unroll<2>([&](auto i) INHOUSE_INLINE_LAMBDA {
             sum[i] = _mm512_add_epi32(_mm512_slli_epi32(high[h][2 * m + i], 8), low[h][2 * m + i]);
-            if constexpr (!F::kMin) sum[i] = _mm512_add_epi32(sum[i], offset);
+            if constexpr (!F::kMin) {
+              sum[i] = _mm512_add_epi32(sum[i], OffsetCorrection<F>(x + m, kRows, h));
+            }
           });
           Flush<F::kMin, kRows>(sum, scale, min, x_scale, x_sum, m, total);
         });
@@ -180,14 +184,13 @@ void RunExpanded(const GroupTile& t) {
       };
       Unroll<2 * kRows>([&](auto i) INHOUSE_INLINE_LAMBDA { acc[i] = _mm512_setzero_si512(); });
       plane(words);
-      __m512 x_scale[static_cast<size_t>(kRows)];
-      __m512 x_sum[static_cast<size_t>(kRows)];
       Unroll<kRows>([&](auto m) INHOUSE_INLINE_LAMBDA {
-        __m512i offset = _mm512_setzero_si512();
-        Corrections<T>(x + m, t.stride, half, offset, x_scale[m], x_sum[m]);
         Unroll<2>([&](auto i) INHOUSE_INLINE_LAMBDA {
           acc[2 * m + i] = _mm512_slli_epi32(acc[2 * m + i], 8);
-          if constexpr (!T::kMin) acc[2 * m + i] = _mm512_add_epi32(acc[2 * m + i], offset);
+          if constexpr (!T::kMin) {
+            acc[2 * m + i] =
+                _mm512_add_epi32(acc[2 * m + i], OffsetCorrection<T>(x + m, t.stride, half));
+          }
         });
       });
       plane(words + kWordLow * t.stride);
@@ -196,7 +199,9 @@ void RunExpanded(const GroupTile& t) {
       T::Scales(group, half, scale, min);
       Unroll<kRows>([&](auto m) INHOUSE_INLINE_LAMBDA {
         const __m512i sum[2] = {acc[2 * m], acc[2 * m + 1]};
-        Flush<T::kMin, kRows>(sum, scale, min, x_scale[m], x_sum[m], m, total);
+        const __m512 x_scale = BroadcastFloat(x + kWordScale * t.stride + m);
+        const __m512 x_sum = SumOfX<T>(x + m, t.stride, half, x_scale);
+        Flush<T::kMin, kRows>(sum, scale, min, x_scale, x_sum, m, total);
       });
     }
   }
