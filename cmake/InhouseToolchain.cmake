@@ -8,6 +8,8 @@ set(CMAKE_RUNTIME_OUTPUT_DIRECTORY "${CMAKE_BINARY_DIR}")
 set(CMAKE_CXX_FLAGS_RELEASE "-O3 -DNDEBUG")
 # Debug information for stack traces only: a full -g doubles the size of every object file.
 set(CMAKE_CXX_FLAGS_RELWITHDEBINFO "-O2 -g1")
+# Fuzz targets run for seconds and are built each time the suite runs on a clean machine.
+set(CMAKE_CXX_FLAGS_FUZZ "-O1 -g1")
 
 find_program(CCACHE_PROGRAM ccache)
 if(CCACHE_PROGRAM AND NOT CMAKE_CXX_COMPILER_LAUNCHER)
