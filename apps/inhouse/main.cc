@@ -40,6 +40,10 @@ constexpr Verb kVerbs[] = {
      "inhouse pull unsloth/Qwen3-4B-GGUF/Qwen3-4B-Q4_K_M.gguf --name qwen3-4b\n"
      "inhouse pull --from /mnt/usb/DeepSeek-V3.1 --name deepseek-v3.1",
      SetUpPull},
+    {"models", "list, verify or remove the models of the local store",
+     "inhouse models\ninhouse models verify smollm2-135m-instruct\n"
+     "inhouse models path smollm2-135m-instruct\ninhouse models rm smollm2-135m-instruct",
+     SetUpModels},
     {"generate", "answer one prompt",
      "inhouse generate -m smollm2-135m-instruct --chat -p \"What is the capital of France?\"\n"
      "inhouse generate -m ./model --prompt-file story.txt -n 200 --temperature 0.7 --seed 1\n"
