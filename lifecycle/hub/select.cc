@@ -8,6 +8,8 @@
 
 #include "base/file.h"
 #include "base/status.h"
+#include "engine/formats/gguf.h"
+#include "engine/formats/tensor_table.h"
 #include "fmt/format.h"
 #include "nlohmann/json.hpp"
 
@@ -135,6 +137,13 @@ std::string ArchitectureOf(const Json& config) {
   return type != config.end() && type->is_string() ? type->get<std::string>() : "";
 }
 
+// "" for a file that the engine does not read: the engine says why when it is opened.
+std::string ArchitectureOfGguf(const std::string& path) {
+  engine::TensorTable tensors;
+  const auto metadata = engine::ReadGguf(path, &tensors);
+  return metadata.ok() ? metadata->StringOr("general.architecture", "").value_or("") : "";
+}
+
 absl::Status CheckShards(const std::string& directory, const Manifest& manifest) {
   constexpr const char* kIndex = "model.safetensors.index.json";
   std::set<std::string> there;
@@ -209,7 +218,9 @@ absl::Status Describe(const std::string& directory, Manifest* manifest) {
   if (manifest->format == "gguf" && sets.size() == 1) {
     manifest->entry = *std::min_element(sets.begin()->second.begin(), sets.begin()->second.end());
   }
-  if (std::find(paths.begin(), paths.end(), "config.json") != paths.end()) {
+  if (!manifest->entry.empty()) {
+    manifest->architecture = ArchitectureOfGguf(directory + "/" + manifest->entry);
+  } else if (std::find(paths.begin(), paths.end(), "config.json") != paths.end()) {
     INHOUSE_ASSIGN_OR_RETURN(const Json config, ReadJson(directory + "/config.json", 16ULL << 20));
     manifest->architecture = ArchitectureOf(config);
   }
