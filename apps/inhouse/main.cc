@@ -44,6 +44,8 @@ constexpr Verb kVerbs[] = {
      "inhouse models\ninhouse models verify smollm2-135m-instruct\n"
      "inhouse models path smollm2-135m-instruct\ninhouse models rm smollm2-135m-instruct",
      SetUpModels},
+    {"doctor", "what this machine can do, what would be slow, and what to do about it",
+     "inhouse doctor\ninhouse doctor --json", SetUpDoctor},
     {"generate", "answer one prompt",
      "inhouse generate -m smollm2-135m-instruct --chat -p \"What is the capital of France?\"\n"
      "inhouse generate -m ./model --prompt-file story.txt -n 200 --temperature 0.7 --seed 1\n"

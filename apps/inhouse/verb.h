@@ -36,6 +36,7 @@ void ClearInterrupt();
 // Set-up functions of the verbs, in the order of the table.
 VerbRun SetUpPull(CLI::App& app);
 VerbRun SetUpModels(CLI::App& app);
+VerbRun SetUpDoctor(CLI::App& app);
 VerbRun SetUpGenerate(CLI::App& app);
 VerbRun SetUpChat(CLI::App& app);
 VerbRun SetUpServe(CLI::App& app);
