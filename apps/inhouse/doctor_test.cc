@@ -152,10 +152,13 @@ TEST(Checks, EachFaultIsFound) {
   findings.memory_read_gb_s = 10;
   findings.memory_read_gb_s_1_thread = 5;
   findings.store_free.reset();
-  for (const char* name : {"kernels", "cores", "load", "steal", "memory", "memory-speed",
-                           "huge-pages", "swap", "store"}) {
+  for (const char* name :
+       {"kernels", "cores", "load", "steal", "memory", "huge-pages", "swap", "store"}) {
     EXPECT_EQ(StatusOf(name, facts, findings), CheckStatus::kSlow) << name;
   }
+  EXPECT_EQ(StatusOf("memory-speed", facts, findings), CheckStatus::kNote);  // not a fair figure
+  findings.busy_fraction = 0;
+  EXPECT_EQ(StatusOf("memory-speed", facts, findings), CheckStatus::kSlow);
   for (const char* name : {"frequency", "numa", "open-files"}) {
     EXPECT_EQ(StatusOf(name, facts, findings), CheckStatus::kNote) << name;
   }
