@@ -87,6 +87,15 @@ constexpr Verb kVerbs[] = {
      "inhouse detokenize -m smollm2-135m-instruct 19556,28,905\n"
      "inhouse detokenize -m ./model --jsonl < ids.jsonl > texts.jsonl",
      SetUpDetokenize},
+    {"render", "a conversation as the prompt that the model sees",
+     "inhouse render -m smollm2-135m-instruct < conversation.json\n"
+     "inhouse render --format deepseek-v3.1 --jsonl < conversations.jsonl > prompts.jsonl\n"
+     "inhouse render --template chat_template.jinja --json < conversation.json",
+     SetUpRender},
+    {"parse", "a raw completion as reasoning, content and tool calls",
+     "inhouse parse -m ./DeepSeek-R1-Distill-Qwen-7B < completion.json\n"
+     "inhouse parse --format qwen3 --jsonl < completions.jsonl > answers.jsonl",
+     SetUpParse},
     {"version", "version, build and CPU features", "inhouse version\ninhouse version --json",
      SetUpVersion},
 };

@@ -46,6 +46,8 @@ VerbRun SetUpLogits(CLI::App& app);
 VerbRun SetUpCompletion(CLI::App& app);
 VerbRun SetUpTokenize(CLI::App& app);
 VerbRun SetUpDetokenize(CLI::App& app);
+VerbRun SetUpRender(CLI::App& app);
+VerbRun SetUpParse(CLI::App& app);
 VerbRun SetUpVersion(CLI::App& app);
 
 }  // namespace inhouse::apps

@@ -10,6 +10,9 @@
 namespace inhouse::engine::jinja {
 namespace {
 
+// Steps that an item of a made list counts: bounds memory, at 32 bytes an item.
+constexpr int64_t kItemCost = 4;
+
 constexpr const char* kSymbols[] = {"+", "-", "*", "/", "//", "%", "** or pow()"};
 
 [[noreturn]] void UnsupportedOperands(Arithmetic op, const Value& a, const Value& b) {
@@ -130,7 +133,7 @@ std::vector<Value> Runtime::Iterate(const Value& value) {
       for (size_t at = 0; at < text.size();) {
         const size_t before = at;
         NextChar(text, &at);
-        out.push_back(Value::String(text.substr(before, at - before), value.IsMarkup()));
+        out.push_back(Value::String(text.substr(before, at - before)));
       }
       return out;
     }
@@ -267,7 +270,7 @@ std::optional<Value> Runtime::Subscript(const Value& object, const Value& key) {
 }
 
 std::optional<Value> Runtime::Attribute(const Value& object, std::string_view name) {
-  RequireDefined(object);
+  if (!IsUnsafeName(name) || name == "__mro__" || name == "__globals__") RequireDefined(object);
   if (IsUnsafeName(name)) {
     // Every Python object has some of these, and the sandbox gives none away. A dict may have such
     // a key.
@@ -289,7 +292,6 @@ Value Runtime::GetItem(const Value& object, const Value& key) {
 }
 
 Value Runtime::GetAttr(const Value& object, const std::string& name) {
-  RequireDefined(object);
   if (auto found = Attribute(object, name)) return *std::move(found);
   if (object.Is(Kind::kDict)) {
     if (const Value* found = object.AsDict().Find(name)) return *found;
@@ -352,7 +354,8 @@ Value Runtime::Multiply(const Value& sequence, const Value& times) {
   std::vector<Value> out;
   if (!items.empty()) {
     if (n > limits_.steps_max) FailSteps();
-    Charge(n * static_cast<int64_t>(items.size()));
+    Charge(kItemCost * n);  // first, so that the product below is small
+    Charge(kItemCost * n * static_cast<int64_t>(items.size()));
     for (int64_t i = 0; i < n; ++i) out.insert(out.end(), items.begin(), items.end());
   }
   return sequence.Is(Kind::kList) ? Value::List(std::move(out)) : Value::Tuple(std::move(out));
@@ -370,9 +373,9 @@ Value Runtime::Add(const Value& a, const Value& b) {
                    true);
   }
   if (a.kind() == b.kind() && a.IsSequence()) {
+    Charge(kItemCost * static_cast<int64_t>(a.Items().size() + b.Items().size()));
     std::vector<Value> items = a.Items();
     items.insert(items.end(), b.Items().begin(), b.Items().end());
-    Charge(static_cast<int64_t>(items.size()));
     return a.Is(Kind::kList) ? Value::List(std::move(items)) : Value::Tuple(std::move(items));
   }
   if (a.IsString() && !b.IsUndefined()) {

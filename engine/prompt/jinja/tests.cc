@@ -76,11 +76,13 @@ Value In(Runtime& runtime, const Value& self, Arguments& args) {
 
 Value IsFilter(Runtime& /*runtime*/, const Value& self, Arguments& args) {
   const Bound bound("filter", args, {});
+  Hash(self);  // TypeError for what cannot be a name
   return Value::Bool(self.IsString() && FindFilter(self.Text()) != nullptr);
 }
 
 Value IsTest(Runtime& /*runtime*/, const Value& self, Arguments& args) {
   const Bound bound("test", args, {});
+  Hash(self);
   return Value::Bool(self.IsString() && FindTest(self.Text()) != nullptr);
 }
 
