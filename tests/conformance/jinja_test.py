@@ -157,7 +157,7 @@ class Maker:
             lambda: f"{o()} for i in {iterable} if {self.pick('i', 'i != 1', 'loop', self.expr(1))} {c()}{{{{ {loop} }}}},{o()} else {c()}none{o()} endfor {c()}",
             lambda: f"{o()} for k, v in {self.pick('d.items()', 'd|items', 'd|dictsort', 'nested', '[(1, 2)]')} {c()}{{{{ k }}}}={{{{ v }}}};{o()} endfor {c()}",
             lambda: f"{o()} for i in nums {c()}{o()} if i == {r.randint(1, 3)} {c()}{o()} {self.pick('break', 'continue')} {c()}{o()} endif {c()}{{{{ i }}}}{o()} else {c()}E{o()} endfor {c()}",
-            lambda: f"{o()} set {self.pick('a', 'b', 'c')} = {self.expr(2)} {c()}{nl()}",
+            lambda: f"{o()} set {self.pick('a', 'b', 'n', 'nums')} = {self.expr(2)} {c()}{nl()}",
             lambda: f"{o()} set a, b = {self.pick('1, 2', 'nums[:2]', self.expr(1))} {c()}{{{{ a }}}}{{{{ b }}}}",
             lambda: f"{o()} set a {c()}{nl()}{b()}{o()} endset {c()}[{{{{ a }}}}]",
             lambda: f"{o()} set a | upper {c()}{b()}{o()} endset {c()}[{{{{ a }}}}]",

@@ -83,6 +83,8 @@ struct Node {
   bool wants_varargs = false, wants_kwargs = false, wants_caller = false;
   NodePtr macro;  // kCallBlock: the caller, a kMacro
   std::vector<NodePtr> body, orelse;
+  // Names that are undefined when the frame of the body (of orelse) begins: scopes.h.
+  std::vector<int> hidden, hidden_else;
 };
 
 struct Tree {

@@ -113,7 +113,8 @@ Value Interpreter::EvaluateConcat(const Node& node) {
   std::string out;
   for (const Value& part : parts) {
     std::string text = Str(part);
-    ChargeText(out.size() + text.size());
+    ChargeText(text.size());
+    CheckText(out.size() + text.size());
     out += markup && !part.IsMarkup() ? EscapeHtml(text) : text;
   }
   return Value::String(std::move(out), markup);

@@ -100,7 +100,8 @@ Value Join(Runtime& runtime, const Value& self, Arguments& args) {
   bool first = true;
   for (const Value& item : runtime.Iterate(self)) {
     const std::string text = Str(bound.HasValue(1) ? runtime.GetPath(item, bound[1]) : item);
-    runtime.ChargeText(text.size() + out.size() / 64 + separator.size());
+    runtime.ChargeText(text.size() + separator.size());
+    runtime.CheckText(out.size() + text.size() + separator.size());
     if (!first) out += separator;
     first = false;
     out += text;

@@ -32,7 +32,7 @@ class BraceFormatter {
       } else {
         out += c;
       }
-      runtime_.ChargeText(out.size() / 1024);
+      runtime_.CheckText(out.size());
     }
     return out;
   }

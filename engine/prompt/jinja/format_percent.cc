@@ -82,7 +82,7 @@ class PercentFormatter {
       if (next == s_.npos) break;
       at_ = next + 1;
       Convert();
-      runtime_.ChargeText(out_.size());
+      runtime_.CheckText(out_.size());
     }
     const size_t given = tuple_ ? args_.Items().size() : 1;
     if (!mapping_ && used_ < given) {

@@ -103,7 +103,7 @@ void Interpreter::RunLoop(const Node& node, const Value& iterable, int depth0) {
   const bool completed = RunIterations(node, loop.get(), Value::Of(Kind::kLoop, loop));
   loop->accepts = nullptr;
   if (!completed && !node.orelse.empty()) {
-    scope_ = std::make_shared<Scope>(outer);
+    scope_ = NewScope(outer, node.hidden_else);
     Run(node.orelse);
   }
   scope_ = outer;
@@ -126,6 +126,7 @@ bool Interpreter::RunIterations(const Node& node, LoopObject* loop, const Value&
       scope = std::make_shared<Scope>(outer);
     }
     scope_ = scope;
+    Hide(node.hidden, scope.get());
     if (loop_id_ >= 0) scope->Set(loop_id_, loop_value);
     Assign(*node.kids[0], item);
     const Flow flow = Run(node.body);
@@ -219,7 +220,7 @@ Value Interpreter::CallMacro(const MacroObject& macro, Arguments args) {
   const Node& node = *macro.node;
   const std::shared_ptr<Scope> outer = scope_;
   const int outer_line = line_;
-  scope_ = std::make_shared<Scope>(macro.scope);
+  scope_ = NewScope(macro.scope, node.hidden);
   BindParameters(node, &args, scope_.get());
   if (node.wants_kwargs) {
     auto dict = std::make_shared<DictObject>();

@@ -45,6 +45,7 @@ Interpreter::~Interpreter() {
 std::string Interpreter::Render() {
   std::string out;
   out_ = &out;
+  Hide(tree_.root->hidden, root_.get());
   Run(tree_.root->body);
   return out;
 }
@@ -94,7 +95,7 @@ Interpreter::Flow Interpreter::RunStatement(const Node& node) {
       RunCallBlock(node);
       return Flow::kNext;
     case NodeKind::kFilterBlock: {
-      const std::string text = Capture(node.body, std::make_shared<Scope>(scope_));
+      const std::string text = Capture(node.body, NewScope(scope_, node.hidden));
       Write(Str(EvaluateFilter(*node.kids[0], NewText(text))));
       return Flow::kNext;
     }
@@ -102,13 +103,13 @@ Interpreter::Flow Interpreter::RunStatement(const Node& node) {
       RunWith(node);
       return Flow::kNext;
     case NodeKind::kScope:
-      Write(Capture(node.body, std::make_shared<Scope>(scope_)));
+      Write(Capture(node.body, NewScope(scope_, node.hidden)));
       return Flow::kNext;
     case NodeKind::kAutoescape: {
       const bool outer = autoescape;
       autoescape = Truth(Evaluate(*node.kids[0]));
       const auto outer_scope = scope_;
-      scope_ = std::make_shared<Scope>(outer_scope);
+      scope_ = NewScope(outer_scope, node.hidden);
       const Flow flow = Run(node.body);
       scope_ = outer_scope;
       autoescape = outer;
@@ -152,6 +153,19 @@ void Interpreter::RunOutput(const Node& node) {
   }
 }
 
+void Interpreter::Hide(const std::vector<int>& hidden, Scope* scope) {
+  for (const int id : hidden) {
+    scope->Set(id, Value::Undefined("'" + tree_.names[static_cast<size_t>(id)] + "' is undefined"));
+  }
+}
+
+std::shared_ptr<Scope> Interpreter::NewScope(std::shared_ptr<Scope> parent,
+                                             const std::vector<int>& hidden) {
+  auto scope = std::make_shared<Scope>(std::move(parent));
+  Hide(hidden, scope.get());
+  return scope;
+}
+
 std::string Interpreter::Capture(const std::vector<NodePtr>& body, std::shared_ptr<Scope> scope) {
   std::string text;
   std::string* const outer_out = std::exchange(out_, &text);
@@ -164,7 +178,7 @@ std::string Interpreter::Capture(const std::vector<NodePtr>& body, std::shared_p
 }
 
 void Interpreter::RunSetBlock(const Node& node) {
-  Value text = NewText(Capture(node.body, std::make_shared<Scope>(scope_)), autoescape);
+  Value text = NewText(Capture(node.body, NewScope(scope_, node.hidden)), autoescape);
   if (node.kids[1] != nullptr) text = EvaluateFilter(*node.kids[1], text);
   Assign(*node.kids[0], std::move(text));
 }
@@ -174,7 +188,7 @@ void Interpreter::RunWith(const Node& node) {
   std::vector<Value> values;
   for (size_t i = 1; i < node.kids.size(); i += 2) values.push_back(Evaluate(*node.kids[i]));
   const auto outer = scope_;
-  scope_ = std::make_shared<Scope>(outer);
+  scope_ = NewScope(outer, node.hidden);
   for (size_t i = 0; i < values.size(); ++i) Assign(*node.kids[2 * i], std::move(values[i]));
   Run(node.body);
   scope_ = outer;
@@ -183,7 +197,7 @@ void Interpreter::RunWith(const Node& node) {
 void Interpreter::RunBlock(const Node& node) {
   // A block sees the variables of the template, and those around it only if it is scoped.
   const auto outer = scope_;
-  scope_ = std::make_shared<Scope>(node.flag ? outer : root_);
+  scope_ = NewScope(node.flag ? outer : root_, node.hidden);
   Run(node.body);
   scope_ = outer;
 }

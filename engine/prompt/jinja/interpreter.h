@@ -61,6 +61,9 @@ class Interpreter : public Runtime {
   void DefineMacro(const Node& node);
   // Runs the body in a new frame and returns what it wrote.
   std::string Capture(const std::vector<NodePtr>& body, std::shared_ptr<Scope> scope);
+  // A frame inside `parent` in which the names are undefined.
+  std::shared_ptr<Scope> NewScope(std::shared_ptr<Scope> parent, const std::vector<int>& hidden);
+  void Hide(const std::vector<int>& hidden, Scope* scope);
   void Assign(const Node& target, Value value);
   void Write(std::string_view text);
 

@@ -4,6 +4,7 @@
 
 #include "engine/prompt/jinja/library.h"
 #include "engine/prompt/jinja/parser_base.h"
+#include "engine/prompt/jinja/scopes.h"
 
 namespace inhouse::engine::jinja {
 namespace {
@@ -380,6 +381,7 @@ void CheckFilters(const Node& node, bool in_branch) {
 Tree Parse(std::string_view source) {
   Tree tree = Parser(source).Run();
   CheckFilters(*tree.root, false);
+  BindScopes(tree.root.get());
   return tree;
 }
 

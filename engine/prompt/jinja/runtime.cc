@@ -92,10 +92,14 @@ void Runtime::FailSteps() {
 }
 
 void Runtime::ChargeText(size_t bytes) {
+  CheckText(bytes);
+  Charge(static_cast<int64_t>(bytes / 32));
+}
+
+void Runtime::CheckText(size_t bytes) const {
   if (bytes > limits_.output_bytes_max) {
     LimitError("a text is longer than " + std::to_string(limits_.output_bytes_max) + " bytes");
   }
-  Charge(static_cast<int64_t>(bytes / 32));
 }
 
 Value Runtime::CallFilter(const std::string& name, const Value& value, Arguments args) {

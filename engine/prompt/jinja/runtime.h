@@ -38,6 +38,8 @@ class Runtime {
   }
   // Accounts for a text of `bytes` that is about to be made.
   void ChargeText(size_t bytes);
+  // Raises if a text is too long; for texts that grow piece by piece.
+  void CheckText(size_t bytes) const;
   Value NewText(std::string text, bool markup = false) {
     ChargeText(text.size());
     return Value::String(std::move(text), markup);

@@ -153,13 +153,19 @@ Value ReplaceMethod(Runtime& runtime, const Value& self, Arguments& args) {
   const Bound bound("replace", args, {"old", "new", "count"}, 2, 3);
   const std::string& old_text = bound.Text(0);
   const std::string new_text = Inserted(self, bound[1], "replace");
-  const size_t hits =
-      old_text.empty() ? self.Text().size() + 1 : self.Text().size() / old_text.size();
-  if (new_text.size() > old_text.size()) {
-    // What may come out at most; charged before it is made.
-    runtime.ChargeText(std::min(hits * new_text.size(), size_t{1} << 20));
+  const int64_t limit = bound.Int(2, -1);
+  // How long the result gets is known before it is made.
+  size_t hits = old_text.empty() ? self.Text().size() + 1 : 0;
+  for (size_t at = 0;
+       !old_text.empty() && (at = self.Text().find(old_text, at)) != std::string::npos;
+       at += old_text.size()) {
+    ++hits;
   }
-  std::string out = Replace(self.Text(), old_text, new_text, bound.Int(2, -1));
+  if (limit >= 0) hits = std::min(hits, static_cast<size_t>(limit));
+  runtime.ChargeText(self.Text().size());
+  if (new_text.size() > old_text.size())
+    runtime.ChargeText(hits * (new_text.size() - old_text.size()));
+  std::string out = Replace(self.Text(), old_text, new_text, limit);
   return Text(runtime, self, std::move(out));
 }
 
@@ -176,7 +182,7 @@ Value JoinMethod(Runtime& runtime, const Value& self, Arguments& args) {
         self.IsMarkup() && !item.IsMarkup() ? EscapeHtml(Str(item)) : Str(item);
     if (!first) out += self.Text();
     first = false;
-    runtime.ChargeText(out.size() + text.size());
+    runtime.CheckText(out.size() + text.size());
     out += text;
   }
   return Text(runtime, self, std::move(out));
@@ -223,7 +229,7 @@ Value ExpandTabs(Runtime& runtime, const Value& self, Arguments& args) {
   for (const char c : self.Text()) {
     if (c == '\t') {
       const int64_t n = tab > 0 ? tab - column % tab : 0;
-      runtime.ChargeText(out.size() / 8 + static_cast<size_t>(n));
+      runtime.CheckText(out.size() + static_cast<size_t>(n));
       out.append(static_cast<size_t>(n), ' ');
       column += n;
       continue;
