@@ -80,7 +80,9 @@ bool Fetcher::TakeTask(Task* task) {
     {
       const absl::MutexLock lock(&mutex_);
       if (unfinished_ == 0) return false;
-      for (const auto& part : parts_) {
+      while (parts_[first_]->state == Part::State::kFinished) ++first_;
+      for (size_t p = first_; p < parts_.size(); ++p) {
+        Part* part = parts_[p].get();
         if (part->state == Part::State::kWaiting) {
           if (const absl::Status status = part->Open(options_.range_bytes); !status.ok()) {
             error_ = status;
@@ -94,13 +96,13 @@ bool Fetcher::TakeTask(Task* task) {
         if (any_busy && !part->ranges_work) continue;
         if (!any_busy && part->Complete()) {  // empty, or complete since the last attempt
           part->state = Part::State::kVerifying;
-          *task = {.part = part.get(), .range = SIZE_MAX, .generation = part->generation};
+          *task = {.part = part, .range = SIZE_MAX, .generation = part->generation};
           return true;
         }
         for (size_t i = 0; i < part->ranges.size(); ++i) {
           if (part->ranges[i].busy || part->ranges[i].complete()) continue;
           part->ranges[i].busy = true;
-          *task = {.part = part.get(), .range = i, .generation = part->generation};
+          *task = {.part = part, .range = i, .generation = part->generation};
           return true;
         }
       }

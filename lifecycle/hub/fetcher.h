@@ -102,7 +102,8 @@ class Fetcher {
   std::deque<std::string> notes_ ABSL_GUARDED_BY(mutex_);
   absl::Status error_ ABSL_GUARDED_BY(mutex_);
   std::chrono::steady_clock::time_point not_before_
-      ABSL_GUARDED_BY(mutex_) = {};  // the hub asked for a pause
+      ABSL_GUARDED_BY(mutex_) = {};           // the hub asked for a pause
+  size_t first_ ABSL_GUARDED_BY(mutex_) = 0;  // all parts before it are finished
   size_t unfinished_ ABSL_GUARDED_BY(mutex_) = 0;
 };
 

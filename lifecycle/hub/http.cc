@@ -20,6 +20,7 @@ namespace {
 
 constexpr int kHopsMax = 10;
 constexpr size_t kHeaderBytesMax = 256 << 10;
+constexpr size_t kRedirectBytesMax = 1 << 20;
 
 void GlobalInit() {
   static std::once_flag once;
@@ -145,6 +146,7 @@ struct HttpClient::Hop {
   const OnBody* on_body;
   HttpResponse response = {};
   size_t header_bytes = 0;
+  size_t redirect_bytes = 0;
   bool headers_done = false;
   bool gave_up = false;
   bool cancelled = false;
@@ -194,7 +196,10 @@ size_t HttpClient::OnBodyBytes(char* data, size_t size, size_t count, void* user
     curl_easy_getinfo(hop->curl, CURLINFO_RESPONSE_CODE, &hop->response.status);
     if (!hop->IsRedirect() && !(*hop->on_headers)(hop->response)) hop->gave_up = true;
   }
-  if (hop->IsRedirect()) return bytes;  // nobody wants the body of a redirect
+  if (hop->IsRedirect()) {  // nobody wants the body of a redirect, and nobody waits for a huge one
+    hop->redirect_bytes += bytes;
+    return hop->redirect_bytes > kRedirectBytesMax ? size_t{CURL_WRITEFUNC_ERROR} : bytes;
+  }
   if (!hop->gave_up && !(*hop->on_body)(std::as_bytes(std::span(data, bytes)))) {
     hop->gave_up = true;
   }

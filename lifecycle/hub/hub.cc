@@ -19,6 +19,7 @@ using Json = nlohmann::json;
 
 constexpr size_t kFilesMax = 200000;
 constexpr int kPagesMax = 1000;
+constexpr uint64_t kBytesMax = 1ULL << 60;
 
 std::string Environment(const char* name) {
   const char* value = std::getenv(name);
@@ -85,9 +86,13 @@ absl::Status AddFile(RemoteFile file, const std::string& what, RemoteSnapshot* s
   return absl::OkStatus();
 }
 
-absl::Status CheckNoDuplicates(const RemoteSnapshot& snapshot, const std::string& what) {
+absl::Status CheckListing(const RemoteSnapshot& snapshot, const std::string& what) {
   std::set<std::string> seen;
+  uint64_t total = 0;
   for (const RemoteFile& file : snapshot.files) {
+    if (file.size > kBytesMax || (total += file.size) > kBytesMax) {
+      return BadListing(what, file.path + ".size", "sizes that a disk can have");
+    }
     if (!seen.insert(file.path).second) {
       return base::InvalidInput(
           {.file = what, .field = "path", .value = file.path, .expected = "each path once"});
@@ -167,7 +172,7 @@ class HuggingFace : public HubBase {
         return BadListing(what, "Link", "a next page on the same host");
       }
     }
-    INHOUSE_RETURN_IF_ERROR(CheckNoDuplicates(snapshot, what));
+    INHOUSE_RETURN_IF_ERROR(CheckListing(snapshot, what));
     return snapshot;
   }
 
@@ -252,7 +257,7 @@ class ModelScope : public HubBase {
           fmt::format("{}?Revision={}&FilePath={}", api, UrlEncode(wanted), UrlEncode(file.path));
       INHOUSE_RETURN_IF_ERROR(AddFile(std::move(file), what, &snapshot));
     }
-    INHOUSE_RETURN_IF_ERROR(CheckNoDuplicates(snapshot, what));
+    INHOUSE_RETURN_IF_ERROR(CheckListing(snapshot, what));
     return snapshot;
   }
 };
