@@ -45,7 +45,7 @@ absl::StatusOr<nlohmann::ordered_json> ParseLine(const engine::ChatFormat& forma
 }
 
 std::string Dump(const nlohmann::ordered_json& json) {
-  return json.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace);
+  return json.dump(-1, ' ', true, nlohmann::ordered_json::error_handler_t::replace);
 }
 
 int Run(const Flags& flags) {

@@ -44,7 +44,7 @@ int RunOne(const ChosenFormat& chosen, bool json) {
   const auto prompt = RenderLine(chosen, input);
   if (!prompt.ok()) return ReportError(prompt.status(), json);
   const std::string out =
-      json ? nlohmann::ordered_json{{"prompt", *prompt}}.dump() + "\n" : *prompt;
+      json ? nlohmann::ordered_json{{"prompt", *prompt}}.dump(-1, ' ', true) + "\n" : *prompt;
   std::fwrite(out.data(), 1, out.size(), stdout);
   return kDone;
 }
@@ -61,7 +61,7 @@ int Run(const Flags& flags) {
     } else {
       out["error"] = base::Message(prompt.status());
     }
-    return out.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace);
+    return out.dump(-1, ' ', true, nlohmann::ordered_json::error_handler_t::replace);
   });
 }
 

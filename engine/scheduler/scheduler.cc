@@ -83,7 +83,8 @@ void Scheduler::ReleasePages(Sequence* sequence) {
 }
 
 void Scheduler::Preempt() {
-  INHOUSE_CHECK(running_.size() > 1, "a single sequence always fits (checked when it is submitted)");
+  INHOUSE_CHECK(running_.size() > 1,
+                "a single sequence always fits (checked when it is submitted)");
   Sequence* last = running_.back();
   running_.pop_back();
   ReleasePages(last);
