@@ -75,7 +75,8 @@ INSTANTIATE_TEST_SUITE_P(
                       std::string(kLlama3Pattern), std::string(kDeepSeekV3Pattern), "\\p{N}{1,3}",
                       "\\p{N}", "[\r\n]", "[\\r\\n]", "\\s?\\p{L}+", " ?\\p{P}+",
                       "\\s?[!-/:-~\\x{3000}-\\x{3002}]+", "\\s+$",
-                      "[\\x{4E00}-\\x{9FA5}\\x{3040}-\\x{309F}\\x{30A0}-\\x{30FF}]+", "[\\s\\x{180E}]"));
+                      "[\\x{4E00}-\\x{9FA5}\\x{3040}-\\x{309F}\\x{30A0}-\\x{30FF}]+",
+                      "[\\s\\x{180E}]"));
 
 TEST(MakeWordSplitter, TakesLineEndsWrittenEitherWay) {
   std::string pattern(kDeepSeekV3Pattern);
