@@ -5,6 +5,7 @@
 #include <atomic>
 #include <chrono>
 #include <cstdio>
+#include <filesystem>
 #include <memory>
 #include <string>
 #include <thread>
@@ -119,6 +120,11 @@ std::string BaseUrl(const ServerOptions& options, uint16_t port) {
 }
 
 absl::Status Serve(ServeFlags& flags) {
+  // A model of the store is served under the name by which it was asked for.
+  std::error_code ignored;
+  if (flags.app.served_names.empty() && !std::filesystem::exists(flags.engine.model, ignored)) {
+    flags.app.served_names = {flags.engine.model.substr(0, flags.engine.model.find('@'))};
+  }
   INHOUSE_ASSIGN_OR_RETURN(flags.engine.model, lifecycle::ResolveModel(flags.engine.model));
   INHOUSE_RETURN_IF_ERROR(PrintBytePlan(flags.engine));
   flags.server.limits.body_bytes_max = flags.body_mib_max << 20;
@@ -158,7 +164,8 @@ void AddListenFlags(CLI::App& app, ServeFlags* flags) {
   app.add_option("-p,--port", flags->server.port, "0 = any free one, printed when ready")
       ->capture_default_str();
   app.add_option("--served-name", flags->app.served_names,
-                 "name for clients; may be repeated (default: the model's file or directory)")
+                 "name for clients; may be repeated (default: the store's, the file's or the "
+                 "directory's)")
       ->allow_extra_args(false);
   app.add_option("--drain-seconds", flags->drain_seconds,
                  "after SIGTERM or Ctrl-C, requests in flight may go on for so long")

@@ -54,6 +54,7 @@ std::vector<Route> Routes() {
       {"GET", "/health", HandleReady},
       {"GET", "/metrics", HandleMetrics},
       {"GET", "/version", HandleVersion},
+      {"GET", "/tokenizer_info", HandleTokenizerInfo},
       {"GET", "/v1/models", HandleModels},
       {"GET", "/v1/models/{id}", HandleModel},
       {"POST", "/v1/chat/completions", [](const Exchange& e) { RunOnWorker(e, RunChat); }},

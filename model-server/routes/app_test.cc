@@ -164,8 +164,8 @@ TEST_F(AppTest, GuardIsAskedForEveryRoute) {
           return error;
         }});
   EXPECT_EQ(Call("GET", "/livez").status, 200);
-  for (const char* path :
-       {"/readyz", "/health", "/metrics", "/version", "/v1/models", "/v1/models/scripted"}) {
+  for (const char* path : {"/readyz", "/health", "/metrics", "/version", "/tokenizer_info",
+                           "/v1/models", "/v1/models/scripted"}) {
     EXPECT_EQ(Call("GET", path).status, 401) << path;
   }
   for (const char* path : {"/v1/chat/completions", "/v1/completions", "/tokenize", "/detokenize"}) {
@@ -415,6 +415,7 @@ TEST_F(AppTest, TokenizeAndBack) {
   EXPECT_EQ(Call("POST", "/tokenize", R"({"messages":[{"role":"u","content":"A"}]})").status, 400);
   EXPECT_EQ(Call("POST", "/detokenize", R"({"tokens":[65,66]})").Json()["prompt"], "AB");
   EXPECT_EQ(Call("POST", "/detokenize", R"({"tokens":[999]})").status, 400);
+  EXPECT_EQ(Call("GET", "/tokenizer_info").Json()["eos_token"], "<|end|>");
 }
 
 }  // namespace

@@ -1,7 +1,10 @@
 #include "model-server/routes/control.h"
 
+#include <optional>
+#include <string_view>
 #include <utility>
 
+#include "base/utf8.h"
 #include "model-server/api/json_writer.h"
 
 namespace inhouse::model_server {
@@ -81,6 +84,37 @@ void HandleModel(const Exchange& exchange) {
   }
   JsonWriter json;
   WriteModel(model, exchange.parameter, &json);
+  SendJson(exchange, json.Take());
+}
+
+// As in vLLM: with it, /tokenize and /detokenize, lm-eval needs no tokenizer of its own.
+void HandleTokenizerInfo(const Exchange& exchange) {
+  if (SendIfLoading(exchange)) return;
+  const engine::Engine& engine = *exchange.context->model.engine;
+  const engine::Tokenizer& tokenizer = *engine.tokenizer();
+  JsonWriter json;
+  const auto token = [&](std::string_view key, std::optional<engine::TokenId> id) {
+    json.Key(key);
+    if (id) {
+      json.String(base::ReplaceInvalidUtf8(tokenizer.TokenBytes(*id)));
+    } else {
+      json.Null();
+    }
+  };
+  json.BeginObject();
+  json.Key("tokenizer_class").String("inhouse");
+  token("bos_token", tokenizer.bos());
+  token("eos_token", tokenizer.eos());
+  json.Key("add_bos_token").Bool(tokenizer.adds_bos());
+  json.Key("vocab_size").Int(tokenizer.vocab_size());
+  json.Key("model_max_length").Int(engine.info().context_tokens);
+  json.Key("chat_template");
+  if (tokenizer.spec().chat_template.empty()) {
+    json.Null();
+  } else {
+    json.String(base::ReplaceInvalidUtf8(tokenizer.spec().chat_template));
+  }
+  json.EndObject();
   SendJson(exchange, json.Take());
 }
 

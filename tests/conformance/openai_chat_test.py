@@ -204,8 +204,8 @@ class Stream(unittest.TestCase):
             self.assertIn("choices", json.loads(event.removeprefix("data: ")))
 
     def test_stream_helper(self):
-        with client.chat.completions.stream(model=NAME, temperature=0, max_tokens=8,
-                                            messages=[{"role": "user", "content": "Hi!"}]) as stream:
+        with client.chat.completions.stream(model=NAME, temperature=0, max_tokens=100,
+                                            messages=[{"role": "user", "content": "What is the capital of France?"}]) as stream:
             for _ in stream:
                 pass
             self.assertTrue(stream.get_final_completion().choices[0].message.content)
