@@ -193,7 +193,10 @@ int CompareNumbers(const Value& a, const Value& b) {
 double ToDouble(const Value& number) {
   if (number.Is(Kind::kFloat)) return number.AsFloat();
   if (!number.Is(Kind::kBigInt)) return static_cast<double>(number.AsInt());
-  const double result = number.As<BigIntObject>().value.convert_to<double>();
+  const cpp_int& value = number.As<BigIntObject>().value;
+  // cpp_int throws where the exponent does not fit.
+  const double result =
+      msb(abs(value)) > 1023 ? std::numeric_limits<double>::infinity() : value.convert_to<double>();
   if (std::isinf(result)) {
     Fail(Error::Kind::kArithmetic, "OverflowError: int too large to convert to float");
   }

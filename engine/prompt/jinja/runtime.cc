@@ -274,7 +274,9 @@ std::optional<Value> Runtime::Subscript(const Value& object, const Value& key) {
 }
 
 std::optional<Value> Runtime::Attribute(const Value& object, std::string_view name) {
-  if (!IsUnsafeName(name) || name == "__mro__" || name == "__globals__") RequireDefined(object);
+  // Of what every Python object has, an undefined value gives these and raises for the rest.
+  const bool of_undefined = name == "__class__" || name == "__init__" || name == "__doc__";
+  if (!of_undefined) RequireDefined(object);
   if (IsUnsafeName(name)) {
     // Every Python object has some of these, and the sandbox gives none away. A dict may have such
     // a key.

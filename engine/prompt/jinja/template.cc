@@ -1,5 +1,7 @@
 #include "engine/prompt/jinja/template.h"
 
+#include <exception>
+
 #include "base/status.h"
 #include "base/utf8.h"
 #include "engine/prompt/jinja/interpreter.h"
@@ -17,6 +19,12 @@ absl::Status ToStatus(const Error& error, const std::string& path, int line) {
   return base::InputError(
       limit ? absl::StatusCode::kResourceExhausted : absl::StatusCode::kInvalidArgument,
       {.file = place, .field = error.message});
+}
+
+// What libraries throw: no memory, above all.
+absl::Status Unexpected(const std::exception& error, const std::string& path) {
+  return base::InputError(absl::StatusCode::kResourceExhausted,
+                          {.file = path, .field = error.what()});
 }
 
 }  // namespace
@@ -37,6 +45,8 @@ absl::StatusOr<std::unique_ptr<Template>> Template::Compile(const std::string& s
     return std::unique_ptr<Template>(new Template(Parse(source), path));
   } catch (const Error& error) {
     return ToStatus(error, path, 1);
+  } catch (const std::exception& error) {
+    return Unexpected(error, path);
   }
 }
 
@@ -53,6 +63,8 @@ absl::StatusOr<std::string> Template::Render(const DictObject& variables,
     return out;
   } catch (const Error& error) {
     return ToStatus(error, path_, interpreter.line());
+  } catch (const std::exception& error) {
+    return Unexpected(error, path_);
   }
 }
 

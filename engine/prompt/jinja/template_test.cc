@@ -129,9 +129,10 @@ TEST(Template, Corners) {
 }
 
 TEST(Template, RefusesWhatTheSandboxRefuses) {
-  for (const char* source : {"{{ [].append(1) }}", "{{ {}.update({}) }}",
-                             "{{ ''.__class__.__mro__ }}", "{% include 'x' %}", "{% extends 'x' %}",
-                             "{% set ns = namespace(_x=1) %}", "\xff", "{{ '\\ud800' }}"}) {
+  for (const char* source :
+       {"{{ [].append(1) }}", "{{ {}.update({}) }}", "{{ ''.__class__.__mro__ }}",
+        "{{ 0.5 * 10 ** 400 }}", "{{ 10 ** 400 / 2 }}", "{% include 'x' %}", "{% extends 'x' %}",
+        "{% set ns = namespace(_x=1) %}", "\xff", "{{ '\\ud800' }}"}) {
     EXPECT_TRUE(absl::IsInvalidArgument(Render(source).status())) << source;
   }
 }
