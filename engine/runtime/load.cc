@@ -45,6 +45,8 @@ absl::Status LoadTokenizerAndFormat(LoadedModel* loaded) {
   return absl::OkStatus();
 }
 
+// The unit whose peak bounds the products: codes of quantized weights meet 16-bit activations in
+// two 8-bit passes.
 const char* ArithmeticName(ActivationLayout layout) {
   switch (layout) {
     case ActivationLayout::kF32:
@@ -52,8 +54,6 @@ const char* ArithmeticName(ActivationLayout layout) {
     case ActivationLayout::kBF16Pairs:
       return "bf16";
     case ActivationLayout::kI16Groups32:
-      return "int16";
-    case ActivationLayout::kI8Groups32:
       return "int8";
   }
   return "f32";

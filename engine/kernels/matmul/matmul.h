@@ -24,7 +24,6 @@ namespace inhouse::engine {
 enum class ActivationLayout : uint8_t {
   kF32,          // as it is
   kBF16Pairs,    // rounded to BF16 once
-  kI8Groups32,   // per 32 elements: int8 codes, a float scale and their sum
   kI16Groups32,  // per 32 elements: 16-bit codes as two int8 planes, a float scale and their sums
 };
 
