@@ -87,9 +87,6 @@ std::vector<double> Rounded(const MatMulKernel& kernel, const std::vector<float>
     case ActivationLayout::kBF16Pairs:
       for (double& v : rounded) v = FromBF16(ToBF16(static_cast<float>(v)));
       return rounded;
-    case ActivationLayout::kI8Groups32:
-      codes = 127;
-      break;
     case ActivationLayout::kI16Groups32:
       codes = 32512;
       break;
