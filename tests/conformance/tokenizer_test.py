@@ -168,9 +168,12 @@ class Conformance:
         got = converse("detokenize", self.reference.path, [request(ids=i) for i in ids])
         normalize = normalizers.NFC().normalize_str if self.reference.whole.normalizer is not None and "NFC" in str(
             self.reference.whole.normalizer) else str
-        for answer, text in zip(got, texts):
+        # SmolLM2's vocabulary lacks some bytes (of code points above U+40000): the reference drops them too.
+        complete = all(self.reference.whole.token_to_id(c) is not None for c in pre_tokenizers.ByteLevel.alphabet())
+        for answer, text, sequence in zip(got, texts, ids):
+            expected = text if complete else self.reference.whole.decode(sequence, skip_special_tokens=False)
             # Added tokens are matched before text is normalized, so compare in NFC.
-            self.assertEqual(normalize(answer["text"]), normalize(text))
+            self.assertEqual(normalize(answer["text"]), normalize(expected))
 
     def test_special_tokens_of_the_files(self):
         self.compare(list(mixed_text.texts(CHARS // 30, 8, self.reference.added)) + [""], add_special=True)
