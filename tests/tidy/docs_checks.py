@@ -85,5 +85,11 @@ def languages(tree):
         if ours != theirs:
             yield Finding(path, 1, "languages", f"{len(ours)} headings {ours}, but {original} has "
                           f"{len(theirs)} {theirs}: keep the sections side by side")
+    folders = {posixpath.dirname(posixpath.dirname(p)) for p in tree.select(".md")
+               if posixpath.basename(posixpath.dirname(p)) == "zh"}
+    for path in tree.select(".md"):
+        folder, name = posixpath.split(path)
+        if folder in folders and not tree.has(posixpath.join(folder, "zh", name)):
+            yield Finding(path, 1, "languages", f"there is no {posixpath.join(folder, 'zh', name)}")
     if tree.has("README.md") and not tree.has("README.zh-CN.md"):
         yield Finding("README.md", 1, "languages", "there is no README.zh-CN.md")

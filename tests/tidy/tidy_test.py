@@ -250,6 +250,11 @@ TEST(A, B) {
     def test_translation_without_original(self):
         self.expect("languages", "docs/guide/zh/serve.md", "# 服务\n", "docs/guide/serve.md")
 
+    def test_page_without_translation(self):
+        for path in ("docs/guide/a.md", "docs/guide/zh/a.md"):
+            self.write(path, "# A\n")
+        self.expect("languages", "docs/guide/b.md", "# B\n", "docs/guide/zh/b.md")
+
 
 if __name__ == "__main__":
     unittest.main()
