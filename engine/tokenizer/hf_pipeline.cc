@@ -23,8 +23,9 @@ void Flatten(const Json& object, const char* list_key, std::vector<const Json*>*
   for (const Json& item : *list) Flatten(item, list_key, out);
 }
 
-// A literal pattern as a regex.
+// A literal pattern as a regex. An empty one never matches, unlike an empty regex.
 std::string EscapeRegex(std::string_view text) {
+  if (text.empty()) return "(?!)";
   std::string out;
   for (const char c : text) {
     if (std::string_view("\\^$.|?*+()[]{}-/#& ").find(c) != std::string_view::npos) out += '\\';
