@@ -78,6 +78,13 @@ size_t RequestParser::Feed(std::string_view bytes) {
   if (used == bytes.size() || impl.state == State::kDone || impl.state == State::kError) {
     return used;
   }
+  // Beast asserts that it is not asked to go on with a last chunk of fewer bytes than "0\r\n\r\n",
+  // the least that can be missing where a chunk begins.
+  constexpr size_t kLastChunkBytes = 5;
+  if (impl.state == State::kBody && impl.parser.chunked() &&
+      bytes.size() - used < kLastChunkBytes) {
+    return used;
+  }
   if (impl.state == State::kStart) impl.state = State::kHeader;
   beast::error_code ec;
   used += impl.parser.put(boost::asio::buffer(bytes.data() + used, bytes.size() - used), ec);

@@ -47,6 +47,19 @@ TEST(RequestParser, ChunkedBody) {
   }
 }
 
+// The last chunk comes first, and byte by byte.
+TEST(RequestParser, EmptyChunkedBody) {
+  const std::string head = "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n";
+  for (const size_t step : {1u, 2u, 3u, 4u, 1000u}) {
+    for (const char* end : {"0\r\n\r\n", "0\r\nX-Sum: 1\r\n\r\n"}) {
+      RequestParser parser({});
+      EXPECT_EQ(FeedAll(parser, head + end, step), "");
+      ASSERT_EQ(parser.state(), State::kDone) << step << parser.error();
+      EXPECT_EQ(parser.Take().body, "");
+    }
+  }
+}
+
 TEST(RequestParser, KeepAliveByVersion) {
   RequestParser parser({});
   FeedAll(parser, "GET / HTTP/1.0\r\n\r\n", 100);
