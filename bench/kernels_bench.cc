@@ -234,7 +234,7 @@ int Main(int argc, char** argv) {
     return 2;
   }
   std::map<std::string, DType> types;
-  for (int i = 0; i <= static_cast<int>(DType::kMXFP4); ++i) {
+  for (int i = 0; i < kDTypeCount; ++i) {
     const auto type = static_cast<DType>(i);
     if (table->matmul(type) != nullptr) types.emplace(Name(type), type);
   }

@@ -58,10 +58,40 @@ void DequantizeF4(const std::byte* row, int64_t n, float* out) {
   }
 }
 
+using Expand = float (*)(uint32_t code);
+float FromI8(uint32_t code) { return static_cast<float>(static_cast<int8_t>(code)); }
+
+// A float32 scale, then one byte a column. The last block of a row may be ragged.
+template <int kColumns>
+void ByteGroups(const std::byte* row, int64_t n, float* out, Expand expand) {
+  for (int64_t i = 0; i < n; ++i) {
+    const std::byte* block = row + i / kColumns * (4 + kColumns);
+    out[i] = Load<float>(block) * expand(Byte(block + 4 + i % kColumns));
+  }
+}
+
+// A float32 scale, with kMin a minimum, then nibbles: columns j and 16 + j of each 32 in a byte.
+template <int kColumns, bool kMin>
+void NibbleGroups(const std::byte* row, int64_t n, float* out) {
+  constexpr int kCodesAt = kMin ? 8 : 4;
+  for (int64_t i = 0; i < n; ++i) {
+    const std::byte* block = row + i / kColumns * (kCodesAt + kColumns / 2);
+    const int64_t column = i % kColumns;
+    const uint32_t both = Byte(block + kCodesAt + column / 32 * 16 + column % 16);
+    const auto code = static_cast<float>(both >> (column % 32 < 16 ? 0 : 4) & 15U);
+    if constexpr (kMin) {
+      out[i] = Load<float>(block) * code + Load<float>(block + 4);
+    } else {
+      out[i] = Load<float>(block) * (code - 8.0F);
+    }
+  }
+}
+
 }  // namespace
 
 void DequantizeRow(DType dtype, const std::byte* row, int64_t n, float* out) {
-  INHOUSE_CHECK(n % Info(dtype).block_elements == 0, "a row must be whole blocks");
+  INHOUSE_CHECK(Info(dtype).ragged || n % Info(dtype).block_elements == 0,
+                "a row must be whole blocks");
   using P = const std::byte*;
   switch (dtype) {
     case DType::kF64:
@@ -114,6 +144,22 @@ void DequantizeRow(DType dtype, const std::byte* row, int64_t n, float* out) {
       return Blocks<256, 210>(row, n, out, DequantizeQ6_K);
     case DType::kMXFP4:
       return Blocks<32, 17>(row, n, out, DequantizeMXFP4);
+    case DType::kF8Group128:
+      return ByteGroups<128>(row, n, out, FromE4M3);
+    case DType::kF8Group32:
+      return ByteGroups<32>(row, n, out, FromE4M3);
+    case DType::kI8Group128:
+      return ByteGroups<128>(row, n, out, FromI8);
+    case DType::kI8Group32:
+      return ByteGroups<32>(row, n, out, FromI8);
+    case DType::kI4Group128:
+      return NibbleGroups<128, false>(row, n, out);
+    case DType::kI4Group32:
+      return NibbleGroups<32, false>(row, n, out);
+    case DType::kI4MinGroup128:
+      return NibbleGroups<128, true>(row, n, out);
+    case DType::kI4MinGroup32:
+      return NibbleGroups<32, true>(row, n, out);
   }
 }
 

@@ -74,6 +74,38 @@ TEST(DequantizeTest, EveryE4M3Code) {
   }
 }
 
+// Scale, minimum, codes; a row that ends inside its second block.
+TEST(DequantizeTest, GroupsOfOurOwn) {
+  const auto bytes_of = [](std::vector<float> header, std::vector<uint8_t> codes) {
+    std::vector<uint8_t> bytes(header.size() * 4);
+    std::memcpy(bytes.data(), header.data(), bytes.size());
+    bytes.insert(bytes.end(), codes.begin(), codes.end());
+    return bytes;
+  };
+  const auto append = [](std::vector<uint8_t> a, const std::vector<uint8_t>& b) {
+    a.insert(a.end(), b.begin(), b.end());
+    return a;
+  };
+  std::vector<uint8_t> codes(128);
+  for (size_t i = 0; i < codes.size(); ++i) codes[i] = static_cast<uint8_t>(i * 2);
+  const std::vector<float> i8 =
+      Expand(DType::kI8Group128, append(bytes_of({0.5F}, codes), bytes_of({-2.0F}, codes)), 130);
+  EXPECT_EQ(i8[3], 3.0F);
+  EXPECT_EQ(i8[64], -64.0F);
+  EXPECT_EQ(i8[129], -4.0F);
+  const std::vector<float> f8 = Expand(DType::kF8Group32, bytes_of({4.0F}, codes), 29);
+  EXPECT_EQ(f8[28], 4.0F * 1.0F);  // 0x38 is one
+  codes.resize(64);
+  const std::vector<float> i4 = Expand(DType::kI4Group128, bytes_of({0.5F}, codes), 128);
+  EXPECT_EQ(i4[1], 0.5F * (2 - 8));
+  EXPECT_EQ(i4[16 + 9], 0.5F * (1 - 8));        // byte 9 = 0x12: low nibble column 9, high 25
+  EXPECT_EQ(i4[96 + 16 + 15], 0.5F * (7 - 8));  // byte 63 = 0x7E
+  codes.resize(16);
+  const std::vector<float> min = Expand(DType::kI4MinGroup32, bytes_of({0.5F, -3.0F}, codes), 32);
+  EXPECT_EQ(min[15], 0.5F * 14 - 3.0F);
+  EXPECT_EQ(min[31], 0.5F * 1 - 3.0F);
+}
+
 TEST(DequantizeTest, EveryE5M2AndE8M0Code) {
   std::vector<uint8_t> codes(256);
   for (size_t i = 0; i < 256; ++i) codes[i] = static_cast<uint8_t>(i);

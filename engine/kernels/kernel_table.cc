@@ -35,9 +35,23 @@ bool IsSupported(IsaLevel level) {
   return false;
 }
 
+// A kernel with 8-bit activations stands in for nothing else; any other serves both, unless the
+// list has one with 8 bits too.
 void AddMatMuls(const MatMulList& list, KernelTable& table) {
-  for (int i = 0; i < list.count; ++i) {
-    table.matmuls[static_cast<size_t>(list.kernels[i].weights)] = &list.kernels[i];
+  const auto is_8_bit = [](const MatMulKernel& kernel) {
+    return kernel.activations == ActivationLayout::kI8Groups32 ||
+           kernel.activations == ActivationLayout::kI8Groups128;
+  };
+  const auto slot = [&table](ActivationBits bits, const MatMulKernel& kernel) -> auto& {
+    return table.matmuls[static_cast<size_t>(bits)][static_cast<size_t>(kernel.weights)];
+  };
+  const std::span<const MatMulKernel> kernels(list.kernels, static_cast<size_t>(list.count));
+  for (const MatMulKernel& kernel : kernels) {
+    if (is_8_bit(kernel)) continue;
+    slot(ActivationBits::k16, kernel) = slot(ActivationBits::k8, kernel) = &kernel;
+  }
+  for (const MatMulKernel& kernel : kernels) {
+    if (is_8_bit(kernel)) slot(ActivationBits::k8, kernel) = &kernel;
   }
 }
 

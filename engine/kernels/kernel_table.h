@@ -27,11 +27,13 @@ enum class IsaLevel : uint8_t {
 
 struct KernelTable {
   IsaLevel level;
-  // The product for weights stored as `dtype`. Every floating and GGUF block type has one at every
-  // level (where a level has no fast path it takes the next lower level's); integer and boolean
-  // types have none: null.
-  const MatMulKernel* matmul(DType dtype) const { return matmuls[static_cast<size_t>(dtype)]; }
-  const MatMulKernel* matmuls[32];
+  // The product for weights stored as `dtype`. Every floating and block type has one at every level
+  // (where a level has no fast path it takes the next lower level's); integer and boolean types
+  // have none: null.
+  const MatMulKernel* matmul(DType dtype, ActivationBits bits = ActivationBits::k16) const {
+    return matmuls[static_cast<size_t>(bits)][static_cast<size_t>(dtype)];
+  }
+  const MatMulKernel* matmuls[2][kDTypeCount];
   const AttentionKernel* attention_f32;
   const AttentionKernel* attention_f16;
   const ElementwiseKernels* elementwise;

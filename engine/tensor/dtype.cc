@@ -9,14 +9,40 @@ namespace inhouse::engine {
 namespace {
 
 // In the order of DType.
-constexpr std::array<DTypeInfo, 25> kInfo = {{
-    {"F64", 1, 8},      {"F32", 1, 4},      {"F16", 1, 2},      {"BF16", 1, 2},
-    {"I64", 1, 8},      {"I32", 1, 4},      {"I16", 1, 2},      {"I8", 1, 1},
-    {"U8", 1, 1},       {"BOOL", 1, 1},     {"F8_E4M3", 1, 1},  {"F8_E5M2", 1, 1},
-    {"F8_E8M0", 1, 1},  {"F4", 2, 1},       {"Q8_0", 32, 34},   {"Q4_0", 32, 18},
-    {"Q4_1", 32, 20},   {"Q5_0", 32, 22},   {"Q5_1", 32, 24},   {"Q2_K", 256, 84},
-    {"Q3_K", 256, 110}, {"Q4_K", 256, 144}, {"Q5_K", 256, 176}, {"Q6_K", 256, 210},
+constexpr std::array<DTypeInfo, kDTypeCount> kInfo = {{
+    {"F64", 1, 8},
+    {"F32", 1, 4},
+    {"F16", 1, 2},
+    {"BF16", 1, 2},
+    {"I64", 1, 8},
+    {"I32", 1, 4},
+    {"I16", 1, 2},
+    {"I8", 1, 1},
+    {"U8", 1, 1},
+    {"BOOL", 1, 1},
+    {"F8_E4M3", 1, 1},
+    {"F8_E5M2", 1, 1},
+    {"F8_E8M0", 1, 1},
+    {"F4", 2, 1},
+    {"Q8_0", 32, 34},
+    {"Q4_0", 32, 18},
+    {"Q4_1", 32, 20},
+    {"Q5_0", 32, 22},
+    {"Q5_1", 32, 24},
+    {"Q2_K", 256, 84},
+    {"Q3_K", 256, 110},
+    {"Q4_K", 256, 144},
+    {"Q5_K", 256, 176},
+    {"Q6_K", 256, 210},
     {"MXFP4", 32, 17},
+    {"F8_G128", 128, 132, true},
+    {"F8_G32", 32, 36, true},
+    {"I8_G128", 128, 132, true},
+    {"I8_G32", 32, 36, true},
+    {"I4_G128", 128, 68, true},
+    {"I4_G32", 32, 20, true},
+    {"I4M_G128", 128, 72, true},
+    {"I4M_G32", 32, 24, true},
 }};
 
 // ggml.h, enum ggml_type.
@@ -34,8 +60,8 @@ const DTypeInfo& Info(DType dtype) { return kInfo[static_cast<size_t>(dtype)]; }
 
 int64_t RowBytes(DType dtype, int64_t elements) {
   const DTypeInfo& info = Info(dtype);
-  INHOUSE_CHECK(elements % info.block_elements == 0, "a row must be whole blocks");
-  return elements / info.block_elements * info.block_bytes;
+  INHOUSE_CHECK(info.ragged || elements % info.block_elements == 0, "a row must be whole blocks");
+  return (elements + info.block_elements - 1) / info.block_elements * info.block_bytes;
 }
 
 std::optional<DType> FromSafetensorsName(std::string_view name) {

@@ -12,6 +12,8 @@ TEST(DTypeTest, NamesAndSizes) {
   EXPECT_EQ(RowBytes(DType::kBF16, 64), 128);
   EXPECT_EQ(RowBytes(DType::kQ4_K, 512), 288);
   EXPECT_EQ(RowBytes(DType::kF4E2M1, 64), 32);
+  EXPECT_EQ(RowBytes(DType::kI4MinGroup32, 32), 24);
+  EXPECT_EQ(RowBytes(DType::kF8Group128, 129), 264);  // the only types whose rows may be ragged
 }
 
 TEST(DTypeTest, ReadsFormatNames) {

@@ -22,10 +22,17 @@ namespace inhouse::engine {
 // How `x` is laid out and rounded. Products whose activations have the same layout can share one
 // packed x.
 enum class ActivationLayout : uint8_t {
-  kF32,          // as it is
-  kBF16Pairs,    // rounded to BF16 once
-  kI16Groups32,  // per 32 elements: 16-bit codes as two int8 planes, a float scale and their sums
+  kF32,           // as it is
+  kBF16Pairs,     // rounded to BF16 once
+  kI16Groups32,   // per 32 elements: 16-bit codes as two int8 planes, a float scale and their sums
+  kI16Groups128,  // the same per 128 elements
+  kI8Groups32,    // per 32 elements: int8 codes, a float scale and their sums
+  kI8Groups128,   // the same per 128 elements
 };
+
+// How finely the activations of a product over integer codes are rounded; other products do not
+// care. A level that has no kernel with 8 bits for a type takes the one with 16.
+enum class ActivationBits : uint8_t { k16, k8 };
 
 // One packed panel product: y[m][n] = sum_k w[n][k] x[m][k] for n in the panel.
 struct PanelProduct {

@@ -72,13 +72,20 @@ struct Ref {
 };
 
 constexpr MatMulKernel kKernels[] = {
-    Ref<DType::kF64>::Kernel(),    Ref<DType::kF32>::Kernel(),    Ref<DType::kF16>::Kernel(),
-    Ref<DType::kBF16>::Kernel(),   Ref<DType::kF8E4M3>::Kernel(), Ref<DType::kF8E5M2>::Kernel(),
-    Ref<DType::kF8E8M0>::Kernel(), Ref<DType::kF4E2M1>::Kernel(), Ref<DType::kQ8_0>::Kernel(),
-    Ref<DType::kQ4_0>::Kernel(),   Ref<DType::kQ4_1>::Kernel(),   Ref<DType::kQ5_0>::Kernel(),
-    Ref<DType::kQ5_1>::Kernel(),   Ref<DType::kQ2_K>::Kernel(),   Ref<DType::kQ3_K>::Kernel(),
-    Ref<DType::kQ4_K>::Kernel(),   Ref<DType::kQ5_K>::Kernel(),   Ref<DType::kQ6_K>::Kernel(),
-    Ref<DType::kMXFP4>::Kernel(),
+    Ref<DType::kF64>::Kernel(),          Ref<DType::kF32>::Kernel(),
+    Ref<DType::kF16>::Kernel(),          Ref<DType::kBF16>::Kernel(),
+    Ref<DType::kF8E4M3>::Kernel(),       Ref<DType::kF8E5M2>::Kernel(),
+    Ref<DType::kF8E8M0>::Kernel(),       Ref<DType::kF4E2M1>::Kernel(),
+    Ref<DType::kQ8_0>::Kernel(),         Ref<DType::kQ4_0>::Kernel(),
+    Ref<DType::kQ4_1>::Kernel(),         Ref<DType::kQ5_0>::Kernel(),
+    Ref<DType::kQ5_1>::Kernel(),         Ref<DType::kQ2_K>::Kernel(),
+    Ref<DType::kQ3_K>::Kernel(),         Ref<DType::kQ4_K>::Kernel(),
+    Ref<DType::kQ5_K>::Kernel(),         Ref<DType::kQ6_K>::Kernel(),
+    Ref<DType::kMXFP4>::Kernel(),        Ref<DType::kF8Group128>::Kernel(),
+    Ref<DType::kF8Group32>::Kernel(),    Ref<DType::kI8Group128>::Kernel(),
+    Ref<DType::kI8Group32>::Kernel(),    Ref<DType::kI4Group128>::Kernel(),
+    Ref<DType::kI4Group32>::Kernel(),    Ref<DType::kI4MinGroup128>::Kernel(),
+    Ref<DType::kI4MinGroup32>::Kernel(),
 };
 
 }  // namespace
