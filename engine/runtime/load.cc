@@ -54,6 +54,9 @@ const char* ArithmeticName(ActivationLayout layout) {
     case ActivationLayout::kBF16Pairs:
       return "bf16";
     case ActivationLayout::kI16Groups32:
+    case ActivationLayout::kI16Groups128:
+    case ActivationLayout::kI8Groups32:
+    case ActivationLayout::kI8Groups128:
       return "int8";
   }
   return "f32";
