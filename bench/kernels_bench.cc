@@ -1,7 +1,7 @@
 // Speed of the matrix products against the limits of this machine, measured in the same run.
 //
 //   kernels_bench [--isa avx512bf16] [--threads 2] [--types Q8_0,BF16] [--rows 1,4,16,512]
-//                 [--k 4096] [--n 11008] [--rounds 9]
+//                 [--bits 16|8] [--k 4096] [--n 11008] [--rounds 9]
 //
 // For each type and number of activation rows: the bytes of the panels per second as a share of a
 // plain read of the same memory just before and after, and the operations per second as a share of
@@ -39,6 +39,7 @@ struct Settings {
   int64_t k = 4096;
   int64_t n = 11008;
   int rounds = 9;
+  ActivationBits bits = ActivationBits::k16;
 };
 
 double Now() {
@@ -159,7 +160,7 @@ class Case {
 void Measure(const KernelTable& table, DType type, int64_t m, const Settings& settings,
              base::ThreadTeam& team, double int8_peak, double bf16_peak) {
   const ProbeKernels probes = ProbesFor(table.level);
-  const MatMulKernel& kernel = *table.matmul(type);
+  const MatMulKernel& kernel = *table.matmul(type, settings.bits);
   Case c(kernel, settings, m, team);
   std::vector<double> speed;
   std::vector<double> share;
@@ -211,6 +212,8 @@ bool Parse(int argc, char** argv, Settings& settings) {
         settings.rows.push_back(std::atoll(part.c_str()));
     } else if (flag == "--k") {
       settings.k = std::atoll(value.c_str());
+    } else if (flag == "--bits") {
+      settings.bits = value == "8" ? ActivationBits::k8 : ActivationBits::k16;
     } else if (flag == "--n") {
       settings.n = std::atoll(value.c_str());
     } else if (flag == "--rounds") {

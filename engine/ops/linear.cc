@@ -41,7 +41,8 @@ absl::Status CheckPart(const LinearPart& part, int64_t in, const KernelTable& ke
 
 }  // namespace
 
-absl::StatusOr<Linear> Linear::Plan(std::vector<LinearPart> parts, const KernelTable& kernels) {
+absl::StatusOr<Linear> Linear::Plan(std::vector<LinearPart> parts, const KernelTable& kernels,
+                                    ActivationBits bits) {
   INHOUSE_CHECK(!parts.empty(), "a Linear has at least one part");
   Linear linear;
   linear.in_ = parts.front().weight.columns();
@@ -49,7 +50,7 @@ absl::StatusOr<Linear> Linear::Plan(std::vector<LinearPart> parts, const KernelT
       std::any_of(parts.begin(), parts.end(), [](const LinearPart& p) { return !p.bias.empty(); });
   for (const LinearPart& part : parts) {
     INHOUSE_RETURN_IF_ERROR(CheckPart(part, linear.in_, kernels));
-    const MatMulKernel* kernel = kernels.matmul(part.weight.dtype);
+    const MatMulKernel* kernel = kernels.matmul(part.weight.dtype, bits);
     const int64_t rows = part.weight.rows();
     const auto same = std::find_if(linear.activations_.begin(), linear.activations_.end(),
                                    [kernel](const Activation& a) {

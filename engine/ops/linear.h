@@ -30,8 +30,10 @@ struct LinearPart {
 // stored type.
 class Linear {
  public:
-  // Checks shapes and types against the kernels. Errors name the tensor.
-  static absl::StatusOr<Linear> Plan(std::vector<LinearPart> parts, const KernelTable& kernels);
+  // Checks shapes and types against the kernels. `bits` is how finely the activations of integer
+  // products may be rounded. Errors name the tensor.
+  static absl::StatusOr<Linear> Plan(std::vector<LinearPart> parts, const KernelTable& kernels,
+                                     ActivationBits bits = ActivationBits::k16);
 
   int64_t in_features() const { return in_; }
   int64_t out_features() const { return out_; }

@@ -37,11 +37,12 @@ struct Block32 {
   static constexpr int kSourceBytes = kSource;
   static constexpr int kBlockBytes = kBytes;
   static constexpr int kBlockGroups = 1;
+  static constexpr int kUnitGroups = 1;
   static constexpr int kHalves = 1;
   static constexpr bool kMin = kHasMin;
   static constexpr bool kUsedInPlace = false;
   static constexpr int kOffset = 128;  // hidden by formats that have another; unused with minima
-  using Tile = Expanded<1, kHasMin>;
+  using Tile = Expanded<1, kHasMin, 1>;
   static constexpr int kCodesAt = kHasMin ? 128 : 64;  // after the scales and minima
 
   static INHOUSE_INLINE void Scales(const std::byte* p, int /*g*/, int /*half*/, __m512 (&scale)[2],
@@ -55,11 +56,10 @@ struct Block32 {
 struct FormatQ8_0 : Block32<34, 1088, false> {
   static constexpr bool kUsedInPlace = true;
 
-  static constexpr int kGroupBytes = kBlockBytes;
+  static constexpr int kUnitBytes = kBlockBytes;
   using Tile = FormatQ8_0;
-  using Block32::Scales;
-  static INHOUSE_INLINE void Scales(const std::byte* p, int /*half*/, __m512 (&scale)[2],
-                                    __m512 (&)[2]) {
+  static INHOUSE_INLINE void UnitScales(const std::byte* p, int /*half*/, __m512 (&scale)[2],
+                                        __m512 (&)[2]) {
     LoadScalesF16(p, scale);
   }
   static INHOUSE_INLINE void Codes(const std::byte* p, int /*g*/, int q, __m512i (&w)[4]) {

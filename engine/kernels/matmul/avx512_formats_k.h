@@ -13,11 +13,12 @@ struct Block256 {
   static constexpr int kSourceBytes = kSource;
   static constexpr int kBlockBytes = kBytes;
   static constexpr int kBlockGroups = 8;
+  static constexpr int kUnitGroups = 1;
   static constexpr int kHalves = kHalvesOf;
   static constexpr bool kMin = kHasMin;
   static constexpr bool kUsedInPlace = false;
   static constexpr int kOffset = 128;  // hidden by formats that have another; unused with minima
-  using Tile = Expanded<kHalvesOf, kHasMin>;
+  using Tile = Expanded<kHalvesOf, kHasMin, 1>;
 };
 
 // scale = d * s, min = -dmin * m with 6-bit s and m in 12 packed bytes a row, as in the file but
