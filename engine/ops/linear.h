@@ -5,21 +5,20 @@
 #include <cstddef>
 #include <cstdint>
 #include <span>
-#include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "engine/formats/stored_matrix.h"
 #include "engine/ops/op_context.h"
-#include "engine/tensor/tensor_view.h"
 
 namespace inhouse::engine {
 
-// Stored rows that form a part of a Linear's outputs. The views stay valid until Pack() has
-// returned.
+// Stored rows that form a part of a Linear's outputs. What the matrix views stays valid until
+// Pack() has returned.
 struct LinearPart {
-  std::string name = {};   // of the tensor, for messages
-  TensorView weight = {};  // [out, in]
+  StoredMatrix weight = {};  // [out, in]
   // Output row i is stored row row_order[i]; empty = in order. (GGUF llama files store q and k
   // permuted.)
   std::vector<int64_t> row_order = {};
@@ -38,7 +37,7 @@ class Linear {
   int64_t in_features() const { return in_; }
   int64_t out_features() const { return out_; }
   int64_t packed_bytes() const { return packed_bytes_; }
-  int64_t stored_bytes() const { return stored_bytes_; }
+  int64_t stored_bytes() const { return stored_bytes_; }  // of all tensors of the parts
   // How the activations of the largest part are laid out: tells its arithmetic.
   ActivationLayout arithmetic() const;
   // Bytes that MatMul needs of OpScratch for up to `rows` activation rows.
@@ -71,6 +70,9 @@ class Linear {
   struct Activation {
     const MatMulKernel* kernel;  // packs it
   };
+
+  void PackSegment(const Segment& segment, const LinearPart& part,
+                   std::pair<int64_t, int64_t> share, std::byte* memory) const;
 
   struct Panels {
     const Segment* segment;

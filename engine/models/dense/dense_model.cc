@@ -88,6 +88,15 @@ class DenseModel final : public Model {
   AttentionScratch attention_scratch_;
 };
 
+// Parameters of an assembled matrix less the elements of its tensors, which are words of many
+// codes, scales and zero points.
+int64_t HiddenParameters(const StoredMatrix& matrix) {
+  if (!matrix.assembled()) return 0;
+  int64_t hidden = matrix.rows() * matrix.columns();
+  for (const StoredTensor* tensor : matrix.tensors()) hidden -= ElementCount(tensor->view.shape);
+  return hidden;
+}
+
 void DenseModel::DescribeFacts() {
   facts_.architecture = config_.architecture;
   facts_.layers = config_.layers;
@@ -97,16 +106,19 @@ void DenseModel::DescribeFacts() {
   for (const auto& [name, tensor] : checkpoint_.tensors.tensors()) {
     facts_.parameters_total += ElementCount(tensor.view.shape);
   }
-  facts_.parameters_active = facts_.parameters_total;
   int64_t most = 0;
   for (const Linear* linear : std::as_const(weights_).Linears()) {
     const int64_t ops = 2 * linear->in_features() * linear->out_features();
     facts_.product_ops += ops;
     if (ops > most) facts_.arithmetic = linear->arithmetic();
     most = std::max(most, ops);
+    for (const LinearPart& part : linear->parts()) {
+      facts_.parameters_total += HiddenParameters(part.weight);
+    }
     facts_.weight_bytes +=
         static_cast<int64_t>(AlignUp(static_cast<size_t>(linear->packed_bytes()), 64));
   }
+  facts_.parameters_active = facts_.parameters_total;
   facts_.page_bytes = layout_.page_bytes();
 }
 
@@ -152,9 +164,10 @@ void DenseModel::AllocateBuffers(const StepLimits& limits) {
 // map all the time.
 void DenseModel::ReleasePages(const Linear& linear) const {
   for (const LinearPart& part : linear.parts()) {
-    const StoredTensor* tensor = checkpoint_.tensors.Find(part.name);
-    if (tensor == nullptr || tensor->view.bytes.data() == weights_.embedding.bytes.data()) continue;
-    tensor->file->DontNeed(tensor->file_offset, tensor->view.bytes.size());
+    for (const StoredTensor* tensor : part.weight.tensors()) {
+      if (tensor->view.bytes.data() == weights_.embedding.bytes.data()) continue;
+      tensor->file->DontNeed(tensor->file_offset, tensor->view.bytes.size());
+    }
   }
 }
 

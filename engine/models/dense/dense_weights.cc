@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "base/status.h"
+#include "engine/formats/matrix_finder.h"
 #include "engine/kernels/kernel_table.h"
 #include "fmt/format.h"
 
@@ -51,8 +52,10 @@ std::vector<int64_t> UnpermutedRows(int64_t heads, int64_t head_dim) {
 
 class Binder {
  public:
-  Binder(const Checkpoint& checkpoint, const KernelTable& kernels, DenseConfig& config)
+  Binder(const Checkpoint& checkpoint, const MatrixFinder& matrices, const KernelTable& kernels,
+         DenseConfig& config)
       : checkpoint_(checkpoint),
+        matrices_(matrices),
         kernels_(kernels),
         config_(config),
         names_(checkpoint.gguf ? kGguf : kHuggingFace) {}
@@ -71,8 +74,7 @@ class Binder {
       w.layers.push_back(std::move(bound));
     }
     INHOUSE_ASSIGN_OR_RETURN(w.final_norm, Vector(Weight(names_.final_norm), d));
-    const bool has_head = checkpoint_.tensors.Find(Weight(names_.head)) != nullptr;
-    config_.tied_embeddings = config_.tied_embeddings || !has_head;
+    config_.tied_embeddings = config_.tied_embeddings || !matrices_.Has(names_.head);
     const char* head = config_.tied_embeddings ? names_.embedding : names_.head;
     INHOUSE_ASSIGN_OR_RETURN(LinearPart part, Part(head, config_.vocab_size, d, false));
     INHOUSE_ASSIGN_OR_RETURN(w.head, Plan({std::move(part)}));
@@ -102,12 +104,11 @@ class Binder {
   }
 
   absl::StatusOr<LinearPart> Part(const std::string& module, int64_t out, int64_t in, bool bias) {
-    INHOUSE_ASSIGN_OR_RETURN(const StoredTensor* tensor,
-                             checkpoint_.tensors.Require(Weight(module), {out, in}));
     LinearPart part;
-    part.name = tensor->name;
-    part.weight = tensor->view;
-    exact_floats_ |= part.weight.dtype == DType::kF32 || part.weight.dtype == DType::kF16;
+    INHOUSE_ASSIGN_OR_RETURN(part.weight, matrices_.Find(module, out, in));
+    // Assembled rows may be in F32 for want of a smaller type; that promises nothing.
+    const DType dtype = part.weight.dtype();
+    exact_floats_ |= !part.weight.assembled() && (dtype == DType::kF32 || dtype == DType::kF16);
     if (bias) {
       INHOUSE_ASSIGN_OR_RETURN(part.bias, Vector(module + ".bias", out));
     }
@@ -178,6 +179,7 @@ class Binder {
   }
 
   const Checkpoint& checkpoint_;
+  const MatrixFinder& matrices_;
   const KernelTable& kernels_;
   DenseConfig& config_;
   const Names& names_;
@@ -208,7 +210,8 @@ std::vector<const Linear*> DenseWeights::Linears() const {
 
 absl::StatusOr<DenseWeights> BindDenseWeights(const Checkpoint& checkpoint,
                                               const KernelTable& kernels, DenseConfig& config) {
-  return Binder(checkpoint, kernels, config).Bind();
+  INHOUSE_ASSIGN_OR_RETURN(const MatrixFinder matrices, MatrixFinder::Create(checkpoint));
+  return Binder(checkpoint, matrices, kernels, config).Bind();
 }
 
 }  // namespace inhouse::engine
