@@ -58,6 +58,11 @@ void AddEngineFlags(CLI::App& app, engine::EngineOptions* options) {
   app.add_option("--isa", options->isa,
                  "kernel level, for tests (default: the best that this CPU has)")
       ->envname("INHOUSE_ISA");
+  app.add_option("--activation-bits", options->activation_bits,
+                 "of activations that meet integer weights: 16, or 8 for a faster prefill that "
+                 "costs accuracy (`inhouse compare` says how much)")
+      ->capture_default_str()
+      ->check(CLI::IsMember({8, 16}));
   app.add_option("-c,--context", options->context_tokens,
                  "tokens of one sequence at most (default: the model's, as far as memory allows)")
       ->check(CLI::Range(int64_t{1}, int64_t{1} << 32));

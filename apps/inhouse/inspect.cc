@@ -11,6 +11,7 @@
 #include "base/thread_team.h"
 #include "engine/formats/checkpoint.h"
 #include "engine/models/model.h"
+#include "engine/runtime/bind_options.h"
 #include "engine/runtime/byte_plan.h"
 #include "fmt/format.h"
 #include "lifecycle/registry/resolve.h"
@@ -55,13 +56,8 @@ absl::StatusOr<Inspection> Inspect(InspectFlags& flags) {
       total->bytes += one.bytes;
     }
   }
-  const engine::KernelTable* kernels = engine::ChooseTable(flags.engine.isa);
-  if (kernels == nullptr) {
-    return base::InvalidInput({.field = "--isa",
-                               .value = flags.engine.isa,
-                               .expected = "a level that `inhouse doctor` lists"});
-  }
-  out.model = engine::Model::Bind(*out.checkpoint, *kernels);
+  INHOUSE_ASSIGN_OR_RETURN(const engine::BindOptions bind, engine::BindOptionsOf(flags.engine));
+  out.model = engine::Model::Bind(*out.checkpoint, bind);
   if (!out.model.ok()) return out;
   const int threads = flags.engine.threads > 0 ? flags.engine.threads : base::DefaultThreadCount();
   out.plan = engine::PlanBytes(**out.model, flags.engine, threads, engine::AvailableMemory());

@@ -19,6 +19,7 @@
 #include "base/thread_team.h"
 #include "engine/formats/checkpoint.h"
 #include "engine/models/model.h"
+#include "engine/runtime/bind_options.h"
 #include "engine/runtime/byte_plan.h"
 #include "fmt/format.h"
 #include "lifecycle/registry/resolve.h"
@@ -67,13 +68,8 @@ void FitConnections(ServerOptions* options) {
 // Says what the model will take, and refuses what does not fit, before anything is loaded.
 absl::Status PrintBytePlan(const engine::EngineOptions& options) {
   INHOUSE_ASSIGN_OR_RETURN(const auto checkpoint, engine::Checkpoint::Open(options.model));
-  const engine::KernelTable* kernels = engine::ChooseTable(options.isa);
-  if (kernels == nullptr) {
-    return base::InvalidInput({.field = "--isa",
-                               .value = options.isa,
-                               .expected = "a level that `inhouse doctor` lists"});
-  }
-  INHOUSE_ASSIGN_OR_RETURN(const auto model, engine::Model::Bind(*checkpoint, *kernels));
+  INHOUSE_ASSIGN_OR_RETURN(const engine::BindOptions bind, engine::BindOptionsOf(options));
+  INHOUSE_ASSIGN_OR_RETURN(const auto model, engine::Model::Bind(*checkpoint, bind));
   const int threads = options.threads > 0 ? options.threads : base::DefaultThreadCount();
   INHOUSE_ASSIGN_OR_RETURN(const engine::BytePlan plan,
                            engine::PlanBytes(*model, options, threads, engine::AvailableMemory()));

@@ -14,7 +14,7 @@ struct Architecture {
   const char* model_type;  // in config.json
   const char* gguf;        // general.architecture
   absl::StatusOr<std::unique_ptr<Model>> (*bind)(const Checkpoint& checkpoint,
-                                                 const KernelTable& kernels,
+                                                 const BindOptions& options,
                                                  const Architecture& architecture);
 };
 

@@ -29,6 +29,14 @@ struct ModelFacts {
   ActivationLayout arithmetic = ActivationLayout::kF32;  // of most of them
 };
 
+// How a model computes, chosen before its weights are bound.
+struct BindOptions {
+  const KernelTable* kernels = nullptr;
+  // Of the activations of integer products. With 8 bits those that feed attention (q, k, v) and the
+  // logits keep 16: softmax magnifies what they lose (docs/decisions/0002).
+  ActivationBits activations = ActivationBits::k16;
+};
+
 // Owned by the runtime; Load and the step functions are called from the engine thread (Forward from
 // the whole team).
 class Model {
@@ -37,7 +45,7 @@ class Model {
   // large. The checkpoint must outlive the model. Errors name file, tensor or field, and what was
   // expected.
   static absl::StatusOr<std::unique_ptr<Model>> Bind(const Checkpoint& checkpoint,
-                                                     const KernelTable& kernels);
+                                                     const BindOptions& options);
   virtual ~Model() = default;
 
   virtual const ModelFacts& facts() const = 0;

@@ -7,6 +7,7 @@
 
 #include "base/status.h"
 #include "engine/engine.h"
+#include "engine/runtime/bind_options.h"
 #include "engine/runtime/byte_plan.h"
 #include "engine/runtime/engine_impl.h"
 #include "engine/runtime/model_defaults.h"
@@ -15,17 +16,6 @@
 
 namespace inhouse::engine {
 namespace {
-
-absl::StatusOr<const KernelTable*> ChooseKernels(const std::string& isa) {
-  const KernelTable* table = ChooseTable(isa);
-  if (table != nullptr) return table;
-  std::string known;
-  for (const IsaLevel level : SupportedLevels()) {
-    known += (known.empty() ? "" : ", ") + std::string(Name(level));
-  }
-  return base::InvalidInput(
-      {.field = "isa", .value = isa, .expected = "a level that this CPU has: " + known});
-}
 
 std::string BaseName(const std::string& path) {
   std::filesystem::path p(path);
@@ -86,9 +76,10 @@ absl::StatusOr<std::unique_ptr<Engine>> Engine::Load(const EngineOptions& option
                                                      const Progress& progress) {
   LoadedModel loaded;
   loaded.options = options;
-  INHOUSE_ASSIGN_OR_RETURN(loaded.kernels, ChooseKernels(options.isa));
+  INHOUSE_ASSIGN_OR_RETURN(const BindOptions bind, BindOptionsOf(options));
+  loaded.kernels = bind.kernels;
   INHOUSE_ASSIGN_OR_RETURN(loaded.checkpoint, Checkpoint::Open(options.model));
-  INHOUSE_ASSIGN_OR_RETURN(loaded.model, Model::Bind(*loaded.checkpoint, *loaded.kernels));
+  INHOUSE_ASSIGN_OR_RETURN(loaded.model, Model::Bind(*loaded.checkpoint, bind));
   INHOUSE_RETURN_IF_ERROR(LoadTokenizerAndFormat(&loaded));
   loaded.team = std::make_unique<base::ThreadTeam>(
       options.threads > 0 ? options.threads : base::DefaultThreadCount());

@@ -29,6 +29,9 @@ struct EngineOptions {
   std::string model = {};       // directory, .gguf, or first file of a split GGUF
   int threads = 0;              // 0: the physical cores that the process may use
   std::string isa = {};         // kernel level by name; "" = best supported
+  // Of the activations that meet weights stored as integers: 16, or 8 for a faster prefill that
+  // costs accuracy (docs/decisions/0002). Other weights do not care.
+  int activation_bits = 16;
   int64_t context_tokens = 0;   // of one sequence; 0: the model's own, as far as memory allows
   int64_t kv_bytes = 0;         // for all sequences; 0: enough for one whole context, or what fits
   int max_sequences = 16;       // that run at the same time

@@ -277,11 +277,12 @@ void DenseModel::RunLogits(OpContext& context, const StepPlan& plan) {
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<Model>> BindDense(const Checkpoint& checkpoint,
-                                                 const KernelTable& kernels,
+                                                 const BindOptions& options,
                                                  const Architecture& architecture) {
   INHOUSE_ASSIGN_OR_RETURN(DenseConfig config, ReadDenseConfig(checkpoint, architecture.name));
-  INHOUSE_ASSIGN_OR_RETURN(DenseWeights weights, BindDenseWeights(checkpoint, kernels, config));
-  return std::make_unique<DenseModel>(checkpoint, std::move(config), std::move(weights), kernels);
+  INHOUSE_ASSIGN_OR_RETURN(DenseWeights weights, BindDenseWeights(checkpoint, options, config));
+  return std::make_unique<DenseModel>(checkpoint, std::move(config), std::move(weights),
+                                      *options.kernels);
 }
 
 }  // namespace inhouse::engine

@@ -12,7 +12,7 @@ namespace inhouse::engine {
 
 // A row of the table of architectures.
 absl::StatusOr<std::unique_ptr<Model>> BindDense(const Checkpoint& checkpoint,
-                                                 const KernelTable& kernels,
+                                                 const BindOptions& options,
                                                  const Architecture& architecture);
 
 }  // namespace inhouse::engine
