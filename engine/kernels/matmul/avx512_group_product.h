@@ -9,7 +9,9 @@ namespace {
 using GroupTileFunction = void (*)(const GroupTile&);
 
 constexpr int kGroup = 32;
-constexpr int kChunkGroups = 8;  // expanded at a time: at most 12 KiB beside 8 KiB of x
+// Expanded at a time, into the second-level cache: fewer would load and store totals more often
+// than is saved.
+constexpr int kChunkGroups = 32;
 
 // By the number of rows, 1..kMax.
 template <typename F, typename L, int kMax>
@@ -29,7 +31,7 @@ struct ExpandedTiles {
   constexpr ExpandedTiles() : of{} { Fill<1>(); }
   template <int kRows>
   constexpr void Fill() {
-    of[kRows] = RunExpanded<T, L, kRows, kPrefetchBytes>;
+    of[kRows] = RunExpanded<T, L, static_cast<int>(PaddedRows(kRows)), kPrefetchBytes>;
     if constexpr (kRows < kStripRows) Fill<kRows + 1>();
   }
 };
@@ -40,7 +42,7 @@ struct GroupProduct {
   using L = CodeLayout<kPlanes, kGroup * F::kUnitGroups>;
   using Tile = typename F::Tile;
   // More rows in registers would spill: sums are kept per plane and per half.
-  static constexpr int kDirectRows = 4 / F::kHalves * (kPlanes == 1 ? 2 : 1);
+  static constexpr int kDirectRows = 4 / F::kHalves;
   static constexpr bool kInPlace = F::kUsedInPlace;
   static constexpr int64_t kChunkUnits = kChunkGroups / F::kUnitGroups;
   // Of the next chunk for each unit of this one.
@@ -76,7 +78,7 @@ struct GroupProduct {
     if (p.m <= kDirectRows) {
       static constexpr DirectTiles<F, L, kDirectRows> kTiles;
       kTiles.of[p.m]({p.panel, units, reinterpret_cast<const uint32_t*>(p.x), p.m, p.y, p.ldy,
-                      MaskOf(p.n_rows), true, nullptr});
+                      MaskOf(p.n_rows), true, nullptr, nullptr});
       return;
     }
     for (int64_t u = 0; u < units; u += kChunkUnits) {
@@ -131,11 +133,11 @@ struct GroupProduct {
     }
     for (int64_t m0 = 0; m0 < p.m; m0 += kStripRows) {
       const int64_t rows = p.m - m0 < kStripRows ? p.m - m0 : kStripRows;
-      const auto* strip =
-          reinterpret_cast<const uint32_t*>(p.x + m0 / kStripRows * L::StripBytes(p.k)) +
-          u * L::kWords * rows;
-      kTiles.of[rows]({w, count, strip, rows, p.y + m0 * p.ldy, p.ldy, MaskOf(p.n_rows), u == 0,
-                       m0 == 0 ? next : nullptr});
+      const std::byte* strip =
+          p.x + m0 / kStripRows * L::StripBytes(p.k) + u * L::kWords * PaddedRows(rows) * 4;
+      const std::byte* x_next = m0 + 2 * kStripRows <= p.m ? strip + L::StripBytes(p.k) : nullptr;
+      kTiles.of[rows]({w, count, reinterpret_cast<const uint32_t*>(strip), rows, p.y + m0 * p.ldy,
+                       p.ldy, MaskOf(p.n_rows), u == 0, m0 == 0 ? next : nullptr, x_next});
     }
   }
 };

@@ -34,40 +34,41 @@ INHOUSE_INLINE __m512i DotBytes(__m512i acc, __m512i u8, __m512i s8) {
 struct GroupTile {
   const std::byte* w;
   int64_t units;
-  const uint32_t* x;  // of the strip's first unit, plus the tile's first row
-  int64_t stride;     // rows of the strip
+  const uint32_t* x;  // of the strip's first unit
+  int64_t rows;       // that exist: the tile's, or one fewer
   float* y;
   int64_t ldy;
   RowMask mask;
   bool first;                 // start from zero, else from y
   const std::byte* prefetch;  // the packed block that is needed next, or null
+  const std::byte* x_next;    // what stands at x in the next strip, or null
 };
 
 // -128 * (sum of the codes) of a unit or of one of its halves.
-template <typename F, typename L>
-INHOUSE_INLINE __m512i SumOfCodes(const uint32_t* x, int64_t stride, int half) {
-  const __m512i all = Broadcast(x + L::kOffset * stride);
+template <typename F, typename L, int kRows>
+INHOUSE_INLINE __m512i SumOfCodes(const uint32_t* x, int half) {
+  const __m512i all = Broadcast(x + L::kOffset * kRows);
   if constexpr (F::kHalves == 1) return all;
-  const __m512i first = Broadcast(x + L::kHalf * stride);
+  const __m512i first = Broadcast(x + L::kHalf * kRows);
   return half == 0 ? first : _mm512_sub_epi32(all, first);
 }
 
 // What the offset of the stored codes added to a sum, negative.
-template <typename F, typename L>
-INHOUSE_INLINE __m512i OffsetCorrection(const uint32_t* x, int64_t stride, int half) {
+template <typename F, typename L, int kRows>
+INHOUSE_INLINE __m512i OffsetCorrection(const uint32_t* x, int half) {
   constexpr int kShift = __builtin_ctz(128 / F::kOffset);
-  const __m512i sum = SumOfCodes<F, L>(x, stride, half);
+  const __m512i sum = SumOfCodes<F, L, kRows>(x, half);
   if constexpr (kShift == 0) return sum;
   return _mm512_srai_epi32(sum, kShift);
 }
 
 // For formats with a minimum: the sum of x.
-template <typename F, typename L>
-INHOUSE_INLINE __m512 SumOfX(const uint32_t* x, int64_t stride, int half, __m512 x_scale) {
+template <typename F, typename L, int kRows>
+INHOUSE_INLINE __m512 SumOfX(const uint32_t* x, int half, __m512 x_scale) {
   if constexpr (!F::kMin) return x_scale;  // not used
-  if constexpr (F::kHalves == 1) return BroadcastFloat(x + L::kSum * stride);
-  const __m512 codes = _mm512_mul_ps(_mm512_cvtepi32_ps(SumOfCodes<F, L>(x, stride, half)),
-                                     _mm512_set1_ps(-0x1p-7F));
+  if constexpr (F::kHalves == 1) return BroadcastFloat(x + L::kSum * kRows);
+  const __m512 codes =
+      _mm512_mul_ps(_mm512_cvtepi32_ps(SumOfCodes<F, L, kRows>(x, half)), _mm512_set1_ps(-0x1p-7F));
   return _mm512_mul_ps(codes, x_scale);
 }
 
@@ -135,14 +136,14 @@ void RunDirect(const GroupTile& t) {
         F::Scales(block, u * F::kUnitGroups, h, scale, min);
         Unroll<kRows>([&](auto m) INHOUSE_INLINE_LAMBDA {
           const __m512 x_scale = BroadcastFloat(x + L::kScale * kRows + m);
-          const __m512 x_sum = SumOfX<F, L>(x + m, kRows, h, x_scale);
+          const __m512 x_sum = SumOfX<F, L, kRows>(x + m, h, x_scale);
           Unroll<2>([&](auto i) INHOUSE_INLINE_LAMBDA {
             __m512i sum = sums.v[0][h][2 * m + i];
             if constexpr (L::kPlanes == 2) {
               sum = _mm512_add_epi32(_mm512_slli_epi32(sum, 8), sums.v[1][h][2 * m + i]);
             }
             if constexpr (!F::kMin) {
-              sum = _mm512_add_epi32(sum, OffsetCorrection<F, L>(x + m, kRows, h));
+              sum = _mm512_add_epi32(sum, OffsetCorrection<F, L, kRows>(x + m, h));
             }
             __m512& to = total.v[2 * m + i];
             to = Flush<F::kMin>(sum, scale[i], min[i], x_scale, x_sum, to);
@@ -176,15 +177,15 @@ struct Expanded {
 
 // acc += the products of `words` words of one plane; 8 words at a time are unrolled.
 template <int kRows, int kWords>
-INHOUSE_INLINE void AddPlane(const std::byte* codes, const uint32_t* x, int64_t stride,
+INHOUSE_INLINE void AddPlane(const std::byte* codes, const uint32_t* x,
                              __m512i (&acc)[static_cast<size_t>(2 * kRows)]) {
   constexpr int kStep = kWords < 8 ? kWords : 8;
-  for (int word = 0; word < kWords; word += kStep, codes += 128 * kStep, x += kStep * stride) {
+  for (int word = 0; word < kWords; word += kStep, codes += 128 * kStep, x += kStep * kRows) {
     Unroll<kStep>([&](auto q) INHOUSE_INLINE_LAMBDA {
       const __m512i w0 = Load(codes + 128 * q);
       const __m512i w1 = Load(codes + 128 * q + 64);
       Unroll<kRows>([&](auto m) INHOUSE_INLINE_LAMBDA {
-        const __m512i v = Broadcast(x + q * stride + m);
+        const __m512i v = Broadcast(x + q * kRows + m);
         acc[2 * m] = DotBytes(acc[2 * m], w0, v);
         acc[2 * m + 1] = DotBytes(acc[2 * m + 1], w1, v);
       });
@@ -195,36 +196,36 @@ INHOUSE_INLINE void AddPlane(const std::byte* codes, const uint32_t* x, int64_t 
 // One unit, or half of one: 2 kRows sums in registers, 2 kRows totals in the first-level cache.
 // T is Expanded, or a panel that can be used as it is.
 template <typename T, typename L, int kRows>
-INHOUSE_INLINE void AddUnit(const std::byte* unit, const uint32_t* x, int64_t stride, int half,
-                            float* totals) {
+INHOUSE_INLINE void AddUnit(const std::byte* unit, const uint32_t* x, int half, float* totals) {
   constexpr int kWords = L::kCodeWords / T::kHalves;
   const std::byte* codes = unit + T::kCodesAt + half * kWords * 128;
-  const uint32_t* words = x + half * kWords * stride;
+  const uint32_t* words = x + half * kWords * kRows;
   __m512i acc[static_cast<size_t>(2 * kRows)];
   constexpr bool kStartsWithOffset = L::kPlanes == 1 && !T::kMin;
   Unroll<kRows>([&](auto m) INHOUSE_INLINE_LAMBDA {
     acc[2 * m] = acc[2 * m + 1] =
-        kStartsWithOffset ? OffsetCorrection<T, L>(x + m, stride, half) : _mm512_setzero_si512();
+        kStartsWithOffset ? OffsetCorrection<T, L, kRows>(x + m, half) : _mm512_setzero_si512();
   });
-  AddPlane<kRows, kWords>(codes, words, stride, acc);
+  AddPlane<kRows, kWords>(codes, words, acc);
   if constexpr (L::kPlanes == 2) {
     Unroll<kRows>([&](auto m) INHOUSE_INLINE_LAMBDA {
       Unroll<2>([&](auto i) INHOUSE_INLINE_LAMBDA {
         acc[2 * m + i] = _mm512_slli_epi32(acc[2 * m + i], 8);
         if constexpr (!T::kMin) {
           acc[2 * m + i] =
-              _mm512_add_epi32(acc[2 * m + i], OffsetCorrection<T, L>(x + m, stride, half));
+              _mm512_add_epi32(acc[2 * m + i], OffsetCorrection<T, L, kRows>(x + m, half));
         }
       });
     });
-    AddPlane<kRows, kWords>(codes, words + L::kCodeWords * stride, stride, acc);
+    AddPlane<kRows, kWords>(codes, words + L::kCodeWords * kRows, acc);
   }
+  Fence();
   __m512 scale[2];
   __m512 min[2];
   T::UnitScales(unit, half, scale, min);
   Unroll<kRows>([&](auto m) INHOUSE_INLINE_LAMBDA {
-    const __m512 x_scale = BroadcastFloat(x + L::kScale * stride + m);
-    const __m512 x_sum = SumOfX<T, L>(x + m, stride, half, x_scale);
+    const __m512 x_scale = BroadcastFloat(x + L::kScale * kRows + m);
+    const __m512 x_sum = SumOfX<T, L, kRows>(x + m, half, x_scale);
     Unroll<2>([&](auto i) INHOUSE_INLINE_LAMBDA {
       float* to = totals + 32 * m + 16 * i;
       _mm512_store_ps(
@@ -237,20 +238,25 @@ INHOUSE_INLINE void AddUnit(const std::byte* unit, const uint32_t* x, int64_t st
 template <typename T, typename L, int kRows, int kPrefetchBytes>
 void RunExpanded(const GroupTile& t) {
   alignas(64) float totals[static_cast<size_t>(32 * kRows)];
-  LoadTotals<kRows>(t.y, t.ldy, t.mask, t.first, totals);
+  LoadTotals<kRows>(t.y, t.ldy, t.mask, t.first, totals, t.rows);
   const std::byte* unit = t.w;
   const std::byte* ahead = t.prefetch;
+  const std::byte* x_ahead = t.x_next;
   const uint32_t* x = t.x;
-  for (int64_t u = 0; u < t.units; ++u, unit += T::kUnitBytes, x += L::kWords * t.stride) {
+  for (int64_t u = 0; u < t.units; ++u, unit += T::kUnitBytes, x += L::kWords * kRows) {
+    if (x_ahead != nullptr) {  // x comes from the third-level cache in short runs
+      constexpr int kBytes = L::kWords * kRows * 4;
+      for (int i = 0; i < kBytes; i += 64) Prefetch(x_ahead + i);
+      x_ahead += kBytes;
+    }
     if (ahead != nullptr) {
       for (int i = 0; i < kPrefetchBytes; i += 64) Prefetch(ahead + i);
       ahead += kPrefetchBytes;
     }
-    Unroll<T::kHalves>([&](auto half) INHOUSE_INLINE_LAMBDA {
-      AddUnit<T, L, kRows>(unit, x, t.stride, half, totals);
-    });
+    Unroll<T::kHalves>([&](auto half)
+                           INHOUSE_INLINE_LAMBDA { AddUnit<T, L, kRows>(unit, x, half, totals); });
   }
-  StoreTotals<kRows>(t.y, t.ldy, t.mask, totals);
+  StoreTotals<kRows>(t.y, t.ldy, t.mask, totals, t.rows);
 }
 
 }  // namespace
