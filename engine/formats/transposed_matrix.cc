@@ -54,7 +54,8 @@ absl::StatusOr<GptqShape> ShapeOf(const MatrixRequest& request) {
 
 absl::StatusOr<StoredMatrix> FindAwq(const MatrixRequest& request) {
   if (request.rows % 8 != 0) {
-    return base::InvalidInput({.field = request.NameOf("qweight"),
+    return base::InvalidInput({.file = request.config.file,
+                               .field = request.NameOf("qweight"),
                                .value = fmt::format("{} outputs", request.rows),
                                .expected = "a multiple of 8 for AWQ"});
   }

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -13,6 +14,14 @@
 #include "engine/ops/op_context.h"
 
 namespace inhouse::engine {
+
+// The matrices of products whose rows have one type: that of their tensors, or the one into which
+// codes and scales are assembled.
+struct MatrixTypeFacts {
+  int64_t matrices = 0;
+  int64_t parameters = 0;
+  int64_t stored_bytes = 0;  // of all tensors that they are made of
+};
 
 // What can be said of a model without loading it.
 struct ModelFacts {
@@ -27,6 +36,7 @@ struct ModelFacts {
   int64_t page_bytes = 0;         // of kPageTokens tokens of one sequence
   int64_t product_ops = 0;        // multiplications and additions of one token's matrix products
   ActivationLayout arithmetic = ActivationLayout::kF32;  // of most of them
+  std::map<DType, MatrixTypeFacts> matrix_types;
 };
 
 // How a model computes, chosen before its weights are bound.

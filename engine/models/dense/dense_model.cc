@@ -113,7 +113,12 @@ void DenseModel::DescribeFacts() {
     if (ops > most) facts_.arithmetic = linear->arithmetic();
     most = std::max(most, ops);
     for (const LinearPart& part : linear->parts()) {
-      facts_.parameters_total += HiddenParameters(part.weight);
+      const StoredMatrix& matrix = part.weight;
+      facts_.parameters_total += HiddenParameters(matrix);
+      MatrixTypeFacts& type = facts_.matrix_types[matrix.dtype()];
+      ++type.matrices;
+      type.parameters += matrix.rows() * matrix.columns();
+      type.stored_bytes += matrix.stored_bytes();
     }
     facts_.weight_bytes +=
         static_cast<int64_t>(AlignUp(static_cast<size_t>(linear->packed_bytes()), 64));
