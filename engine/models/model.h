@@ -23,6 +23,14 @@ struct MatrixTypeFacts {
   int64_t stored_bytes = 0;  // of all tensors that they are made of
 };
 
+// One kind of matrix product, over all layers.
+struct ProductFacts {
+  OpClass op = OpClass::kOther;
+  int64_t weight_bytes = 0;  // in memory, packed
+  int64_t ops = 0;           // multiplications and additions for one row
+  ActivationLayout arithmetic = ActivationLayout::kF32;  // of most of them
+};
+
 // What can be said of a model without loading it.
 struct ModelFacts {
   std::string architecture;
@@ -31,12 +39,11 @@ struct ModelFacts {
   int64_t vocab_size = 0;
   int64_t context_tokens = 0;  // as trained
   int64_t parameters_total = 0;
-  int64_t parameters_active = 0;  // used for one token
-  int64_t weight_bytes = 0;       // in memory, packed
-  int64_t page_bytes = 0;         // of kPageTokens tokens of one sequence
-  int64_t product_ops = 0;        // multiplications and additions of one token's matrix products
-  ActivationLayout arithmetic = ActivationLayout::kF32;  // of most of them
   std::map<DType, MatrixTypeFacts> matrix_types;
+  int64_t parameters_active = 0;       // used for one token
+  int64_t weight_bytes = 0;            // in memory, packed
+  int64_t page_bytes = 0;              // of kPageTokens tokens of one sequence
+  std::vector<ProductFacts> products;  // in the order in which a step runs them; the head last
 };
 
 // How a model computes, chosen before its weights are bound.
@@ -74,6 +81,12 @@ class Model {
 
   // After Forward: [vocab_size] floats for plan.logit_rows[index].
   virtual const float* logits(int64_t index) const = 0;
+
+  // Forward adds to `profile` from now on; null: no longer.
+  void set_profile(StepProfile* profile) { profile_ = profile; }
+
+ protected:
+  StepProfile* profile_ = nullptr;
 };
 
 }  // namespace inhouse::engine

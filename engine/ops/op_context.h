@@ -15,6 +15,7 @@
 #include "base/thread_team.h"
 #include "engine/comm/communicator.h"
 #include "engine/kernels/kernel_table.h"
+#include "engine/ops/step_profile.h"
 #include "engine/tensor/arena.h"
 
 namespace inhouse::engine {
@@ -79,6 +80,12 @@ struct OpContext {
   const KernelTable& kernels;
   OpScratch& scratch;
   Communicator& comm;
+  StepClock* clock = nullptr;  // of member 0, when a profile is wanted
+
+  // What was done since the last mark was `op`.
+  void Mark(OpClass op) const {
+    if (clock != nullptr) clock->Mark(op);
+  }
 };
 
 }  // namespace inhouse::engine

@@ -35,6 +35,7 @@ EngineImpl::EngineImpl(LoadedModel loaded)
       scheduler_(loaded_.plan.limits, &pool_) {
   own_stats_.kv_pages_total = pool_.total();
   stats_ = own_stats_;
+  if (loaded_.options.profile) loaded_.model->set_profile(&own_profile_);
   thread_ = std::thread([this] { Loop(); });
 }
 
@@ -102,6 +103,11 @@ EngineStats EngineImpl::stats() const {
   return stats;
 }
 
+StepProfile EngineImpl::profile() const {
+  absl::MutexLock lock(&mutex_);
+  return profile_;
+}
+
 void EngineImpl::Loop() {
   while (TakeArrivals()) {
     DropCancelled();
@@ -151,6 +157,10 @@ void EngineImpl::RunStep(const Step& step) {
     if (part != step.parts.end() && !request->started()) request->Started(now);
   }
   loaded_.model->Forward(*loaded_.team, comm_, step.plan);
+  if (loaded_.options.profile) {  // before anybody hears of the step's tokens
+    absl::MutexLock lock(&mutex_);
+    profile_ = own_profile_;
+  }
   Scheduler::Commit(step);
   ++own_stats_.steps;
   for (const StepPart& part : step.parts) HandOut(part);

@@ -64,8 +64,10 @@ void DescribeModel(LoadedModel* loaded) {
   info.layers = facts.layers;
   info.hidden_size = facts.hidden_size;
   info.model_context_tokens = facts.context_tokens;
-  info.product_ops = facts.product_ops;
-  info.arithmetic = ArithmeticName(facts.arithmetic);
+  for (const ProductFacts& product : facts.products) {
+    info.products.push_back(
+        {product.op, product.weight_bytes, product.ops, ArithmeticName(product.arithmetic)});
+  }
   info.isa = std::string(Name(loaded->kernels->level));
   info.threads = loaded->team->count();
 }

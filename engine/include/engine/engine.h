@@ -19,6 +19,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "engine/ops/step_profile.h"
 #include "engine/prompt/chat.h"
 #include "engine/sampling/sampling_options.h"
 #include "engine/tokenizer/tokenizer.h"
@@ -26,17 +27,19 @@
 namespace inhouse::engine {
 
 struct EngineOptions {
-  std::string model = {};       // directory, .gguf, or first file of a split GGUF
-  int threads = 0;              // 0: the physical cores that the process may use
-  std::string isa = {};         // kernel level by name; "" = best supported
+  std::string model = {};  // directory, .gguf, or first file of a split GGUF
+  int threads = 0;         // 0: the physical cores that the process may use
+  std::string isa = {};    // kernel level by name; "" = best supported
   // Of the activations that meet weights stored as integers: 16, or 8 for a faster prefill that
   // costs accuracy (docs/decisions/0002). Other weights do not care.
   int activation_bits = 16;
   int64_t context_tokens = 0;   // of one sequence; 0: the model's own, as far as memory allows
   int64_t kv_bytes = 0;         // for all sequences; 0: enough for one whole context, or what fits
+  int64_t kv_tokens = 0;        // instead of kv_bytes: so many tokens, or as many as fit
   int max_sequences = 16;       // that run at the same time
   int64_t prefill_chunk = 512;  // prompt tokens of one step at most
   int queue_max = 256;          // waiting requests; more are refused
+  bool profile = false;         // measure where the time of steps goes: Engine::profile()
   bool need_tokenizer = true;   // false: a checkpoint without a tokenizer is accepted; stop strings
                                 // and text are unavailable
 };
@@ -52,7 +55,9 @@ struct GenerateRequest {
   bool include_stop = false;        // keep the stop string in the text
   bool skip_special_tokens = true;  // in the text
   int logprobs = -1;                // -1 = none, else how many alternatives for each token (0..20)
-  bool prompt_logprobs = false;     // also for the prompt's tokens (with `logprobs` >= 0)
+  int64_t assume_cached = 0;        // for measurements: so many first tokens of the prompt count as
+                              // cached without having been computed, so the answer means nothing
+  bool prompt_logprobs = false;  // also for the prompt's tokens (with `logprobs` >= 0)
 };
 
 enum class FinishReason : uint8_t { kNone, kStop, kLength, kCancelled, kError };
@@ -103,6 +108,14 @@ struct ByteSize {
   int64_t scratch = 0;
 };
 
+// One kind of matrix product of a model, over all layers.
+struct ProductInfo {
+  OpClass op = OpClass::kOther;
+  int64_t weight_bytes = 0;     // in memory, packed
+  int64_t ops = 0;              // multiplications and additions for one token
+  std::string arithmetic = {};  // the unit that computes it: "f32", "bf16" or "int8"
+};
+
 struct ModelInfo {
   std::string path = {};
   std::string name = {};          // file or directory name
@@ -117,8 +130,8 @@ struct ModelInfo {
   std::string isa = {};
   int threads = 0;
   ByteSize bytes = {};
-  int64_t product_ops = 0;      // multiplications and additions of one token's matrix products
-  std::string arithmetic = {};  // of most of them: "f32", "bf16" or "int8"
+  std::vector<ProductInfo> products = {};  // in the order of a step; the head is computed only for
+                                           // tokens whose logits are wanted
   std::vector<TokenId> end_tokens = {};
   SamplingOptions default_sampling = {};  // from generation_config.json
 };
@@ -169,6 +182,8 @@ class Engine {
 
   virtual const ModelInfo& info() const = 0;
   virtual EngineStats stats() const = 0;
+  // With EngineOptions::profile: sums over all steps whose tokens have been reported.
+  virtual StepProfile profile() const = 0;
   virtual const Tokenizer* tokenizer() const = 0;  // null if the checkpoint has none
   virtual const ChatFormat* chat_format()
       const = 0;  // null if the checkpoint has no template and no known format

@@ -41,9 +41,10 @@
   "\n\t"                                                           \
   "vxorps %%xmm" from ", %%xmm" from ", %%xmm" from "\n\t"
 
-#define INHOUSE_PROBE_MADD(registers)                                               \
-  INHOUSE_PROBE_ADD16(registers)                                                    \
-  INHOUSE_PROBE_WIDEN(registers, "0", "6")                                          \
-  INHOUSE_PROBE_WIDEN(registers, "1", "7")                                          \
-  INHOUSE_PROBE_WIDEN(registers, "2", "8") INHOUSE_PROBE_WIDEN(registers, "3", "9") \
-      INHOUSE_PROBE_WIDEN(registers, "4", "10") INHOUSE_PROBE_WIDEN(registers, "5", "11")
+#define INHOUSE_PROBE_MADD(registers)      \
+  INHOUSE_PROBE_ADD16(registers)           \
+  INHOUSE_PROBE_WIDEN(registers, "0", "6") \
+  INHOUSE_PROBE_WIDEN(registers, "1", "7") \
+  INHOUSE_PROBE_WIDEN(registers, "2", "8") \
+  INHOUSE_PROBE_WIDEN(registers, "3", "9") \
+  INHOUSE_PROBE_WIDEN(registers, "4", "10") INHOUSE_PROBE_WIDEN(registers, "5", "11")

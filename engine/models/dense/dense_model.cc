@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <optional>
 #include <utility>
 
 #include "base/check.h"
@@ -64,6 +65,7 @@ class DenseModel final : public Model {
   int64_t KvWidth() const { return config_.kv_heads * config_.head_dim; }
 
   void DescribeFacts();
+  void AddProduct(OpClass op, const Linear& linear);
   int64_t ActivationFloats(const StepLimits& limits) const;
   size_t PackedBytes(int64_t rows) const;
   size_t MemberBytes() const;
@@ -106,12 +108,7 @@ void DenseModel::DescribeFacts() {
   for (const auto& [name, tensor] : checkpoint_.tensors.tensors()) {
     facts_.parameters_total += ElementCount(tensor.view.shape);
   }
-  int64_t most = 0;
   for (const Linear* linear : std::as_const(weights_).Linears()) {
-    const int64_t ops = 2 * linear->in_features() * linear->out_features();
-    facts_.product_ops += ops;
-    if (ops > most) facts_.arithmetic = linear->arithmetic();
-    most = std::max(most, ops);
     for (const LinearPart& part : linear->parts()) {
       const StoredMatrix& matrix = part.weight;
       facts_.parameters_total += HiddenParameters(matrix);
@@ -125,6 +122,24 @@ void DenseModel::DescribeFacts() {
   }
   facts_.parameters_active = facts_.parameters_total;
   facts_.page_bytes = layout_.page_bytes();
+  for (const DenseLayer& layer : weights_.layers) {
+    AddProduct(OpClass::kQkv, layer.qkv);
+    AddProduct(OpClass::kO, layer.o);
+    AddProduct(OpClass::kGateUp, layer.gate_up);
+    AddProduct(OpClass::kDown, layer.down);
+  }
+  AddProduct(OpClass::kHead, weights_.head);
+}
+
+// Layers may differ in type (GGUF mixes them); the first layer's arithmetic stands for all.
+void DenseModel::AddProduct(OpClass op, const Linear& linear) {
+  auto product = std::find_if(facts_.products.begin(), facts_.products.end(),
+                              [op](const ProductFacts& p) { return p.op == op; });
+  if (product == facts_.products.end()) {
+    product = facts_.products.insert(product, {.op = op, .arithmetic = linear.arithmetic()});
+  }
+  product->weight_bytes += linear.packed_bytes();
+  product->ops += 2 * linear.in_features() * linear.out_features();
 }
 
 int64_t DenseModel::ActivationFloats(const StepLimits& limits) const {
@@ -205,20 +220,29 @@ void DenseModel::Forward(base::ThreadTeam& team, Communicator& comm, const StepP
                     static_cast<int64_t>(plan.logit_rows.size()) <= limits_.logit_rows &&
                     static_cast<int64_t>(plan.sequences.size()) <= limits_.sequences,
                 "the step is within the limits that the buffers were sized for");
+  std::optional<StepClock> clock;
+  if (profile_ != nullptr) clock.emplace(profile_);
   std::vector<int64_t> positions;
   for (const SequenceSlice& sequence : plan.sequences) {
     for (int64_t i = 0; i < sequence.tokens; ++i) positions.push_back(sequence.position + i);
   }
   const AttentionPlan attention(plan.sequences, layout_, static_cast<int>(config_.heads));
   team.Run([&](const base::TeamMember& member) {
-    OpContext context{member, kernels_, *scratch_, comm};
+    OpContext context{member, kernels_, *scratch_, comm,
+                      clock && member.index() == 0 ? &*clock : nullptr};
     Embed(context, weights_.embedding, plan.tokens, buffers_.hidden);
+    context.Mark(OpClass::kEmbed);
     rope_->Fill(member, positions);
+    context.Mark(OpClass::kRope);
     for (size_t i = 0; i < weights_.layers.size(); ++i) {
       RunLayer(context, weights_.layers[i], static_cast<int>(i), plan, attention);
     }
     RunLogits(context, plan);
   });
+  if (!clock) return;
+  clock->Mark(OpClass::kOther);
+  ++profile_->steps;
+  profile_->rows += plan.rows();
 }
 
 void DenseModel::RunLayer(OpContext& context, const DenseLayer& layer, int index,
@@ -234,14 +258,18 @@ void DenseModel::RunLayer(OpContext& context, const DenseLayer& layer, int index
   float* v = k + KvWidth();
 
   RmsNorm(context, b.hidden, layer.attention_norm, config_.rms_norm_eps, rows, b.normed);
+  context.Mark(OpClass::kNorm);
   MatMul(context, layer.qkv, b.normed, d, rows, b.qkv, QkvWidth());
+  context.Mark(OpClass::kQkv);
   if (config_.qk_norm) {
     RmsNormHeads(context, q, QkvWidth(), layer.q_norm, config_.rms_norm_eps, rows, heads);
     RmsNormHeads(context, k, QkvWidth(), layer.k_norm, config_.rms_norm_eps, rows, kv_heads);
+    context.Mark(OpClass::kNorm);
   }
   RotateHeads(context, *rope_, q, QkvWidth(), rows, heads, head_dim);
   RotateHeads(context, *rope_, k, QkvWidth(), rows, kv_heads, head_dim);
   context.member.Barrier();
+  context.Mark(OpClass::kRope);
   const AttentionArguments arguments{.layout = &layout_,
                                      .layer = index,
                                      .heads = heads,
@@ -253,14 +281,22 @@ void DenseModel::RunLayer(OpContext& context, const DenseLayer& layer, int index
                                      .ldout = QWidth()};
   StoreKv(context, arguments, k, v, QkvWidth());
   Attention(context, arguments, attention, attention_scratch_);
+  context.Mark(OpClass::kAttention);
   MatMul(context, layer.o, b.attended, QWidth(), rows, b.projected, d);
+  context.Mark(OpClass::kO);
   AddRows(context, b.hidden, b.projected, d, rows);
+  context.Mark(OpClass::kAdd);
 
   RmsNorm(context, b.hidden, layer.mlp_norm, config_.rms_norm_eps, rows, b.normed);
+  context.Mark(OpClass::kNorm);
   MatMul(context, layer.gate_up, b.normed, d, rows, b.gate_up, 2 * config_.intermediate_size);
+  context.Mark(OpClass::kGateUp);
   SwiGlu(context, b.gate_up, config_.intermediate_size, rows, b.activated);
+  context.Mark(OpClass::kActivation);
   MatMul(context, layer.down, b.activated, config_.intermediate_size, rows, b.projected, d);
+  context.Mark(OpClass::kDown);
   AddRows(context, b.hidden, b.projected, d, rows);
+  context.Mark(OpClass::kAdd);
 }
 
 void DenseModel::RunLogits(OpContext& context, const StepPlan& plan) {
@@ -276,7 +312,9 @@ void DenseModel::RunLogits(OpContext& context, const StepPlan& plan) {
   context.member.Barrier();
   RmsNorm(context, buffers_.projected, weights_.final_norm, config_.rms_norm_eps, wanted,
           buffers_.normed);
+  context.Mark(OpClass::kNorm);
   MatMul(context, weights_.head, buffers_.normed, d, wanted, buffers_.logits, config_.vocab_size);
+  context.Mark(OpClass::kHead);
 }
 
 }  // namespace
