@@ -41,6 +41,7 @@ INHOUSE_INLINE void ForWords(const std::byte* const* rows, int n_rows, int64_t r
       }
     }
   }
+  PutsAreDone();
 }
 
 // Words of 32 bits: F32, or BF16 pairs. out[word][32 rows].

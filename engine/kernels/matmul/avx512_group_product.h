@@ -64,6 +64,7 @@ struct GroupProduct {
       F::PackBlock(block, panel + b * F::kBlockBytes);
       PrefetchRows(block, F::kSourceBytes);
     }
+    PutsAreDone();
   }
 
   static void Run(const PanelProduct& p) {

@@ -9,9 +9,9 @@ namespace inhouse::engine {
 namespace {
 
 constexpr int kLine = 64;
-// Far enough that memory answers in time, near enough that 32 rows stay in the first-level cache's
-// neighbourhood: the hardware follows fewer streams than a panel has rows.
-constexpr int64_t kPackAhead = 512;
+// Prefetch distance in each of the 32 rows, which are more streams than the hardware follows. A
+// longer one evicts what it fetched: rows of 4 KiB and its multiples share their cache sets.
+constexpr int64_t kPackAhead = 256;
 
 // What missing rows of a panel are packed from: at least as long as any block.
 alignas(64) constexpr std::byte kZeroBlock[256] = {};
@@ -31,7 +31,12 @@ INHOUSE_INLINE void PrefetchRows(const BlockRows& rows, int bytes) {
   }
 }
 
-INHOUSE_INLINE void Put(std::byte* p, __m512i v) { _mm512_store_si512(p, v); }
+// Whole lines of a panel go past the caches: nobody reads them before the load is done.
+INHOUSE_INLINE void Put(std::byte* p, __m512i v) {
+  _mm512_stream_si512(reinterpret_cast<__m512i*>(p), v);
+}
+// After the last Put of a panel: other threads see it before whatever is stored later.
+INHOUSE_INLINE void PutsAreDone() { _mm_sfence(); }
 INHOUSE_INLINE void Put32(std::byte* p, __m256i v) {
   _mm256_store_si256(reinterpret_cast<__m256i*>(p), v);
 }
