@@ -1,7 +1,7 @@
 // Speed of packing: stored rows, mapped from a file in the page cache, into panels in new memory.
 //
 //   pack_bench [--isa avx512bf16] [--threads 2] [--types Q8_0,BF16] [--k 4096] [--mib 512]
-//              [--rounds 5] [--file /tmp/pack_bench.tmp]
+//              [--rounds 5] [--file pack_bench.tmp]
 //
 // For each type: bytes of the file per second, and as a share of a plain copy of the same mapped
 // bytes into new memory just before (what any load that owns its memory must do). min / median /
@@ -37,7 +37,7 @@ struct Settings {
   int64_t k = 4096;
   int64_t mib = 512;
   int rounds = 5;
-  std::string file = "/tmp/inhouse_pack_bench.tmp";
+  std::string file = "pack_bench.tmp";
 };
 
 double Now() {

@@ -128,6 +128,19 @@ void ReportPacked(const engine::Engine& engine) {
   if (!problem.empty()) fmt::print(stderr, "packed weights passed over: {}\n", problem);
 }
 
+nlohmann::ordered_json LoadJson(const engine::LoadReport& load) {
+  nlohmann::ordered_json out = {
+      {"open_ms", load.open_ms},       {"bind_ms", load.bind_ms},
+      {"weights_ms", load.weights_ms}, {"buffers_ms", load.buffers_ms},
+      {"total_ms", load.total_ms},     {"stored_bytes", load.stored_bytes}};
+  if (load.packed.empty()) {
+    out["packed"] = nullptr;
+  } else {
+    out["packed"] = load.packed;
+  }
+  return out;
+}
+
 absl::StatusOr<std::unique_ptr<engine::Engine>> LoadEngine(engine::EngineOptions options) {
   INHOUSE_ASSIGN_OR_RETURN(options.model, lifecycle::ResolveModel(options.model));
   FindPacked(&options);

@@ -9,6 +9,7 @@
 #include "CLI/CLI.hpp"
 #include "absl/status/statusor.h"
 #include "engine/engine.h"
+#include "nlohmann/json.hpp"
 
 namespace inhouse::apps {
 
@@ -38,6 +39,9 @@ struct SamplingFlags {
 void FindPacked(engine::EngineOptions* options);
 // Says on stderr that packed weights were found and passed over, if so.
 void ReportPacked(const engine::Engine& engine);
+
+// Where the time of the load went, for --json.
+nlohmann::ordered_json LoadJson(const engine::LoadReport& load);
 
 // Finds the model (a path or a name of the local store) and loads it, with a progress bar on
 // stderr.

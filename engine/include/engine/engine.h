@@ -26,9 +26,9 @@
 namespace inhouse::engine {
 
 struct EngineOptions {
-  std::string model = {};       // directory, .gguf, or first file of a split GGUF
-  int threads = 0;              // 0: the physical cores that the process may use
-  std::string isa = {};         // kernel level by name; "" = best supported
+  std::string model = {};  // directory, .gguf, or first file of a split GGUF
+  int threads = 0;         // 0: the physical cores that the process may use
+  std::string isa = {};    // kernel level by name; "" = best supported
   // Of the activations that meet weights stored as integers: 16, or 8 for a faster prefill that
   // costs accuracy (docs/decisions/0002). Other weights do not care.
   int activation_bits = 16;
