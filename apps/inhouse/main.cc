@@ -65,6 +65,11 @@ constexpr Verb kVerbs[] = {
      "inhouse inspect -m ./model\ninhouse inspect -m model.gguf --tensors\n"
      "inhouse inspect -m ./model --context 32768 --json",
      SetUpInspect},
+    {"pack", "save a model's weights as the kernels read them, for an instant start",
+     "inhouse pack -m smollm2-135m-instruct\n"
+     "inhouse pack -m ./model --out /fast-disk/model.inhouse-pack\n"
+     "inhouse pack -m ./model --verify",
+     SetUpPack},
     {"bench", "speed of prefill and decode, against the limits of this machine",
      "inhouse bench -m smollm2-135m-instruct\n"
      "inhouse bench -m ./model --prompt-tokens 512 --generate-tokens 128 --batch 1,16 --json",

@@ -122,6 +122,7 @@ absl::Status Serve(ServeFlags& flags) {
     flags.app.served_names = {flags.engine.model.substr(0, flags.engine.model.find('@'))};
   }
   INHOUSE_ASSIGN_OR_RETURN(flags.engine.model, lifecycle::ResolveModel(flags.engine.model));
+  FindPacked(&flags.engine);
   INHOUSE_RETURN_IF_ERROR(PrintBytePlan(flags.engine));
   flags.server.limits.body_bytes_max = flags.body_mib_max << 20;
   flags.server.header_timeout = Milliseconds(flags.header_seconds);
@@ -136,6 +137,7 @@ absl::Status Serve(ServeFlags& flags) {
   server->Start(app.handler(), App::error_body());
   absl::StatusOr<std::unique_ptr<engine::Engine>> engine = LoadWatched(flags.engine, &app);
   if (engine.ok()) {
+    ReportPacked(**engine);
     if (absl::Status status = CheckServable(**engine); !status.ok()) engine = std::move(status);
   }
   if (!engine.ok()) {

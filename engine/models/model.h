@@ -12,6 +12,7 @@
 #include "engine/formats/checkpoint.h"
 #include "engine/models/step_plan.h"
 #include "engine/ops/op_context.h"
+#include "engine/ops/weight_memory.h"
 
 namespace inhouse::engine {
 
@@ -70,10 +71,11 @@ class Model {
   // many threads.
   virtual int64_t ScratchBytes(const StepLimits& limits, int threads) const = 0;
 
-  // Packs the weights into memory and allocates the buffers. `progress` gets packed bytes done and
-  // in all; called from the calling thread.
-  virtual void Load(base::ThreadTeam& team, const StepLimits& limits,
-                    const std::function<void(int64_t, int64_t)>& progress) = 0;
+  // The packed weights: packed or mapped before the first step.
+  virtual WeightMemory& weights() = 0;
+
+  // Allocates the buffers.
+  virtual void Allocate(const base::ThreadTeam& team, const StepLimits& limits) = 0;
 
   // Computes a step within the limits: writes the new keys and values into the pages and fills
   // logits().

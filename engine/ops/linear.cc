@@ -103,43 +103,6 @@ ActivationLayout Linear::arithmetic() const {
   return largest->kernel->activations;
 }
 
-void Linear::PackSegment(const Segment& segment, const LinearPart& part,
-                         std::pair<int64_t, int64_t> share, std::byte* memory) const {
-  const int64_t first = std::max(share.first, segment.panel_begin) - segment.panel_begin;
-  const int64_t last =
-      std::min(share.second, segment.panel_begin + segment.panels) - segment.panel_begin;
-  const int64_t panel_rows = segment.kernel->panel_rows;
-  const int64_t row_bytes = part.weight.row_bytes();
-  std::vector<const std::byte*> rows(static_cast<size_t>(panel_rows));
-  // One panel's rows, if they are assembled: they stay in a near cache until they are packed.
-  std::vector<std::byte> staging(
-      part.weight.assembled() && first < last ? static_cast<size_t>(panel_rows * row_bytes) : 0);
-  for (int64_t panel = first; panel < last; ++panel) {
-    const int64_t row0 = panel * panel_rows;
-    const int64_t n = std::min(panel_rows, segment.rows - row0);
-    if (part.row_order.empty()) {
-      part.weight.Rows(row0, n, staging.data(), rows.data());
-    } else {
-      for (int64_t i = 0; i < n; ++i) {
-        rows[static_cast<size_t>(i)] =
-            part.weight.Row(part.row_order[static_cast<size_t>(row0 + i)],
-                            part.weight.assembled() ? staging.data() + i * row_bytes : nullptr);
-      }
-    }
-    segment.kernel->pack_panel(rows.data(), static_cast<int>(n), in_,
-                               memory + segment.byte_begin + panel * segment.panel_bytes);
-  }
-}
-
-void Linear::Pack(const base::TeamMember& member, std::byte* memory) {
-  // The same cut as the work queue's, so that a thread touches first what it will read.
-  const auto [begin, end] = member.Share(panels_);
-  for (size_t s = 0; s < segments_.size(); ++s) {
-    PackSegment(segments_[s], parts_[s], {begin, end}, memory);
-  }
-  if (member.index() == 0) packed_ = memory;
-}
-
 void Linear::ReleaseParts() {
   parts_.clear();
   parts_.shrink_to_fit();

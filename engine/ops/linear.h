@@ -10,6 +10,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "engine/formats/packed_file.h"
 #include "engine/formats/stored_matrix.h"
 #include "engine/ops/op_context.h"
 
@@ -44,10 +45,19 @@ class Linear {
   size_t packed_activation_bytes(int64_t rows) const;
   size_t member_scratch_bytes() const;
 
-  // Packs this member's share of the panels into `memory` (packed_bytes(), 64-byte aligned), which
-  // the Linear refers to from then on. Collective, without a barrier. The stored rows are not
-  // needed afterwards.
-  void Pack(const base::TeamMember& member, std::byte* memory);
+  // Packs this member's share of the panels into `memory` (packed_bytes(), 64-byte aligned).
+  // Collective, without a barrier. Asks for stored rows before it needs them and gives the pages
+  // back behind itself. The stored rows are not needed afterwards.
+  void Pack(const base::TeamMember& member, std::byte* memory) const;
+  // From now on the products read the panels there: what Pack wrote, now or in another process.
+  void Attach(const std::byte* memory) { packed_ = memory; }
+
+  // Appends what a file of panels says about them, as if `memory` began at `offset`.
+  void Describe(int64_t offset, std::vector<PackedSection>* sections) const;
+  // Packs one panel of each part anew and compares: FailedPrecondition that names the matrix if
+  // `memory` holds other weights or another layout.
+  absl::Status SpotCheck(const std::byte* memory) const;
+
   const std::vector<LinearPart>& parts() const { return parts_; }
   void ReleaseParts();  // after all members have packed
 
@@ -71,6 +81,7 @@ class Linear {
     const MatMulKernel* kernel;  // packs it
   };
 
+  struct Packer;
   void PackSegment(const Segment& segment, const LinearPart& part,
                    std::pair<int64_t, int64_t> share, std::byte* memory) const;
 

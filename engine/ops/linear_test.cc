@@ -48,6 +48,7 @@ std::vector<float> Multiply(const KernelTable& kernels, int threads, std::vector
   SingleProcess comm;
   std::vector<float> y(static_cast<size_t>(m * linear->out_features()));
   team.Run([&](const base::TeamMember& member) { linear->Pack(member, memory.data()); });
+  linear->Attach(memory.data());
   linear->ReleaseParts();
   team.Run([&](const base::TeamMember& member) {
     OpContext context{member, kernels, scratch, comm};

@@ -1,5 +1,6 @@
 // Engine::Load: from a path to a running engine.
 #include <algorithm>
+#include <chrono>
 #include <filesystem>
 #include <string>
 #include <utility>
@@ -11,11 +12,26 @@
 #include "engine/runtime/byte_plan.h"
 #include "engine/runtime/engine_impl.h"
 #include "engine/runtime/model_defaults.h"
+#include "engine/runtime/packed.h"
 #include "engine/runtime/tokenizer_loader.h"
 #include "fmt/format.h"
 
 namespace inhouse::engine {
 namespace {
+
+// Milliseconds since the last call.
+class Stopwatch {
+ public:
+  double Lap() {
+    const auto now = std::chrono::steady_clock::now();
+    const std::chrono::duration<double, std::milli> lap = now - last_;
+    last_ = now;
+    return lap.count();
+  }
+
+ private:
+  std::chrono::steady_clock::time_point last_ = std::chrono::steady_clock::now();
+};
 
 std::string BaseName(const std::string& path) {
   std::filesystem::path p(path);
@@ -78,9 +94,12 @@ absl::StatusOr<std::unique_ptr<Engine>> Engine::Load(const EngineOptions& option
                                                      const Progress& progress) {
   LoadedModel loaded;
   loaded.options = options;
+  LoadReport& report = loaded.info.load;
+  Stopwatch watch;
   INHOUSE_ASSIGN_OR_RETURN(const BindOptions bind, BindOptionsOf(options));
   loaded.kernels = bind.kernels;
   INHOUSE_ASSIGN_OR_RETURN(loaded.checkpoint, Checkpoint::Open(options.model));
+  report.open_ms = watch.Lap();
   INHOUSE_ASSIGN_OR_RETURN(loaded.model, Model::Bind(*loaded.checkpoint, bind));
   INHOUSE_RETURN_IF_ERROR(LoadTokenizerAndFormat(&loaded));
   loaded.team = std::make_unique<base::ThreadTeam>(
@@ -92,7 +111,15 @@ absl::StatusOr<std::unique_ptr<Engine>> Engine::Load(const EngineOptions& option
       ReadModelDefaults(*loaded.checkpoint, loaded.tokenizer.get(), &loaded.info));
   loaded.info.bytes = loaded.plan.bytes;
   loaded.info.context_tokens = loaded.plan.limits.context_tokens;
-  loaded.model->Load(*loaded.team, loaded.plan.limits, progress);
+  report.stored_bytes = loaded.model->weights().stored_bytes();
+  report.bind_ms = watch.Lap();
+  INHOUSE_RETURN_IF_ERROR(MapPacked(options, *loaded.checkpoint, *loaded.kernels, *loaded.team,
+                                    *loaded.model, &report));
+  if (report.packed.empty()) loaded.model->weights().Pack(*loaded.team, progress);
+  report.weights_ms = watch.Lap();
+  loaded.model->Allocate(*loaded.team, loaded.plan.limits);
+  report.buffers_ms = watch.Lap();
+  report.total_ms = report.open_ms + report.bind_ms + report.weights_ms + report.buffers_ms;
   return std::make_unique<EngineImpl>(std::move(loaded));
 }
 

@@ -40,8 +40,13 @@ struct EngineOptions {
   int64_t prefill_chunk = 512;  // prompt tokens of one step at most
   int queue_max = 256;          // waiting requests; more are refused
   bool profile = false;         // measure where the time of steps goes: Engine::profile()
-  bool need_tokenizer = true;   // false: a checkpoint without a tokenizer is accepted; stop strings
-                                // and text are unavailable
+  // A file of SavePacked (engine/pack.h) whose panels are mapped; refused if it does not fit the
+  // model. Without one, `packed_cache` is a directory where such a file is looked for; what does
+  // not fit there is passed over. "" = weights are packed at each load.
+  std::string packed = {};
+  std::string packed_cache = {};
+  bool need_tokenizer = true;  // false: a checkpoint without a tokenizer is accepted; stop strings
+                               // and text are unavailable
 };
 
 struct GenerateRequest {
@@ -116,6 +121,18 @@ struct ProductInfo {
   std::string arithmetic = {};  // the unit that computes it: "f32", "bf16" or "int8"
 };
 
+// Where the time of Load went, and what it used.
+struct LoadReport {
+  double open_ms = 0;     // files mapped, headers read
+  double bind_ms = 0;     // tensors found and checked; tokenizer; byte plan
+  double weights_ms = 0;  // packed, or mapped and looked at
+  double buffers_ms = 0;
+  double total_ms = 0;
+  int64_t stored_bytes = 0;  // of the packed matrices in the model's files
+  std::string packed = {};   // the file whose panels are mapped; "" = packed by this load
+  std::string problem = {};  // why a file of the cache was passed over
+};
+
 struct ModelInfo {
   std::string path = {};
   std::string name = {};          // file or directory name
@@ -130,6 +147,7 @@ struct ModelInfo {
   std::string isa = {};
   int threads = 0;
   ByteSize bytes = {};
+  LoadReport load = {};
   std::vector<ProductInfo> products = {};  // in the order of a step; the head is computed only for
                                            // tokens whose logits are wanted
   std::vector<TokenId> end_tokens = {};

@@ -7,10 +7,6 @@
 namespace inhouse::engine {
 namespace {
 
-INHOUSE_INLINE void Put32(const std::byte* from, int row, std::byte* to) {
-  __builtin_memcpy(to + 4 * row, from, 4);
-}
-
 template <int kGroups, bool kHasMin, int kCodeBytes>
 struct ScaledBlock {
   static constexpr int kFieldBytes = kHasMin ? 8 : 4;
@@ -33,9 +29,15 @@ struct ScaledBlock {
                                     __m512 (&min)[2]) {
     UnitScales(p, half, scale, min);
   }
-  static void PackFields(const std::byte* source, int row, std::byte* p) {
-    Put32(source, row, p);
-    if constexpr (kHasMin) Put32(source + 4, row, p + 128);
+  static INHOUSE_INLINE void PackField(const BlockRows& rows, int at, std::byte* p) {
+    __m512i v[2];
+    LoadWord(rows, at, v);
+    Put(p, v[0]);
+    Put(p + 64, v[1]);
+  }
+  static INHOUSE_INLINE void PackFields(const BlockRows& rows, std::byte* p) {
+    PackField(rows, 0, p);
+    if constexpr (kHasMin) PackField(rows, 4, p + 128);
   }
 };
 
@@ -55,13 +57,10 @@ struct FormatI8 : ScaledBlock<kGroups, false, 32> {
     w[2] = Load(codes + 512);
     w[3] = Load(codes + 576);
   }
-  static void Pack(const std::byte* source, int row, std::byte* p) {
-    Base::PackFields(source, row, p);
-    for (int i = 0; i < 8 * kGroups; ++i) {
-      uint32_t word = 0;
-      __builtin_memcpy(&word, source + Base::kFieldBytes + 4 * i, 4);
-      word ^= 0x80808080U;
-      __builtin_memcpy(p + Base::kCodesAt + 128 * i + 4 * row, &word, 4);
+  static INHOUSE_INLINE void PackBlock(const BlockRows& rows, std::byte* p) {
+    Base::PackFields(rows, p);
+    for (int g = 0; g < kGroups; ++g) {
+      PutSignedWords(rows, Base::kFieldBytes + 32 * g, p + Base::kCodesAt + 1024 * g);
     }
   }
 };
@@ -76,12 +75,13 @@ struct FormatI4 : ScaledBlock<kGroups, kHasMin, 16> {
   static INHOUSE_INLINE void Codes(const std::byte* p, int g, int q, __m512i (&w)[4]) {
     Nibbles(p + Base::kCodesAt + kNibbleBytes * g, q, w);
   }
-  static void Pack(const std::byte* source, int row, std::byte* p) {
-    Base::PackFields(source, row, p);
+  static INHOUSE_INLINE void PackBlock(const BlockRows& rows, std::byte* p) {
+    Base::PackFields(rows, p);
     // The row's bytes pair columns j and 16 + j of a group, as the panel does.
-    for (int i = 0; i < 4 * kGroups; ++i) {
-      __builtin_memcpy(p + Base::kCodesAt + 128 * i + 4 * row, source + Base::kFieldBytes + 4 * i,
-                       4);
+    for (int g = 0; g < kGroups; ++g) {
+      __m512i v[8];
+      LoadWords4(rows, Base::kFieldBytes + 16 * g, v);
+      PutNibbleWords(v, p + Base::kCodesAt + kNibbleBytes * g);
     }
   }
 };

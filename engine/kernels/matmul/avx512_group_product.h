@@ -2,6 +2,7 @@
 #pragma once
 
 #include "engine/kernels/matmul/avx512_groups.h"
+#include "engine/kernels/matmul/avx512_pack.h"
 
 namespace inhouse::engine {
 namespace {
@@ -59,18 +60,13 @@ struct GroupProduct {
   }
 
   static void PackPanel(const std::byte* const* rows, int n_rows, int64_t k, std::byte* panel) {
-    __builtin_memset(panel, 0, static_cast<size_t>(PanelBytes(k)));
-    // Some blocks of one row before the next row: the sources are 32 streams.
-    constexpr int64_t kRun = 8 / F::kBlockGroups;
     const int64_t blocks = Blocks(k);
-    for (int64_t begin = 0; begin < blocks; begin += kRun) {
-      const int64_t end = begin + kRun < blocks ? begin + kRun : blocks;
-      for (int r = 0; r < n_rows; ++r) {
-        for (int64_t b = begin; b < end; ++b) {
-          F::Pack(rows[r] + b * F::kSourceBytes, r, panel + b * F::kBlockBytes);
-        }
-      }
+    for (int64_t b = 0; b < blocks; ++b) {
+      const BlockRows block(rows, n_rows, b * F::kSourceBytes);
+      F::PackBlock(block, panel + b * F::kBlockBytes);
+      PrefetchRows(block, F::kSourceBytes);
     }
+    PutsAreDone();
   }
 
   static void Run(const PanelProduct& p) {

@@ -98,22 +98,6 @@ void PackBF16(const std::byte* const* rows, int n_rows, int64_t k, std::byte* pa
   PackWords32(rows, n_rows, 2 * k, (k + 1) / 2, panel);
 }
 
-void PackFp8(const std::byte* const* rows, int n_rows, int64_t k, std::byte* panel) {
-  for (int64_t begin = 0; begin < k; begin += kPackColumns) {
-    for (int r = 0; r < kPanelRows; ++r) {
-      std::byte* out = panel + begin * kPanelRows + r / 16 * 64 + r % 16 / 4 * 16 + r % 4 * 2;
-      const int64_t end = begin + kPackColumns < k ? begin + kPackColumns : RoundUp(k, 4);
-      for (int64_t i = begin; i < end; i += 4, out += 128) {
-        uint8_t c[4] = {};
-        const int64_t left = k - i < 4 ? k - i : 4;
-        if (r < n_rows) __builtin_memcpy(c, rows[r] + i, static_cast<size_t>(left));
-        __builtin_memcpy(out, c, 2);
-        __builtin_memcpy(out + 8, c + 2, 2);
-      }
-    }
-  }
-}
-
 // Rows of blocks: a float32 scale and kColumns codes.
 template <int kColumns>
 void PackFp8Groups(const std::byte* const* rows, int n_rows, int64_t k, std::byte* panel) {
@@ -130,7 +114,7 @@ void PackFp8Groups(const std::byte* const* rows, int n_rows, int64_t k, std::byt
       }
       __builtin_memcpy(to + 4 * r, &scale, 4);
     }
-    PackFp8(codes, n_rows, kColumns, to + kScaleBytes);
+    PackBytes8(codes, n_rows, kColumns, to + kScaleBytes);
   }
 }
 
@@ -160,8 +144,8 @@ constexpr MatMulKernel Kernel(const char* name, DType weights,
 
 constexpr MatMulKernel kKernels[] = {
     Kernel<ProductBF16>("avx512_bf16", DType::kBF16, PackBF16),
-    Kernel<ProductE4M3>("avx512_e4m3", DType::kF8E4M3, PackFp8),
-    Kernel<ProductE5M2>("avx512_e5m2", DType::kF8E5M2, PackFp8),
+    Kernel<ProductE4M3>("avx512_e4m3", DType::kF8E4M3, PackBytes8),
+    Kernel<ProductE5M2>("avx512_e5m2", DType::kF8E5M2, PackBytes8),
     Kernel<ProductGroups<128>>("avx512_f8_g128", DType::kF8Group128, PackFp8Groups<128>),
     Kernel<ProductGroups<32>>("avx512_f8_g32", DType::kF8Group32, PackFp8Groups<32>),
 };

@@ -40,11 +40,13 @@ class DenseModel final : public Model {
         layout_{
             static_cast<int>(config_.layers), static_cast<int>(config_.kv_heads),
             static_cast<int>(config_.head_dim),
-            kernels.level == IsaLevel::kRef || weights_.exact_floats ? DType::kF32 : DType::kF16} {
+            kernels.level == IsaLevel::kRef || weights_.exact_floats ? DType::kF32 : DType::kF16},
+        weight_memory_(weights_.Linears()) {
     DescribeFacts();
   }
 
   const ModelFacts& facts() const override { return facts_; }
+  WeightMemory& weights() override { return weight_memory_; }
 
   int64_t ScratchBytes(const StepLimits& limits, int threads) const override {
     return ActivationFloats(limits) * static_cast<int64_t>(sizeof(float)) +
@@ -52,8 +54,7 @@ class DenseModel final : public Model {
            threads * static_cast<int64_t>(MemberBytes());
   }
 
-  void Load(base::ThreadTeam& team, const StepLimits& limits,
-            const std::function<void(int64_t, int64_t)>& progress) override;
+  void Allocate(const base::ThreadTeam& team, const StepLimits& limits) override;
   void Forward(base::ThreadTeam& team, Communicator& comm, const StepPlan& plan) override;
   const float* logits(int64_t index) const override {
     return buffers_.logits + index * config_.vocab_size;
@@ -70,7 +71,6 @@ class DenseModel final : public Model {
   size_t PackedBytes(int64_t rows) const;
   size_t MemberBytes() const;
   void AllocateBuffers(const StepLimits& limits);
-  void ReleasePages(const Linear& linear) const;
 
   void RunLayer(OpContext& context, const DenseLayer& layer, int index, const StepPlan& plan,
                 const AttentionPlan& attention);
@@ -83,7 +83,7 @@ class DenseModel final : public Model {
   KvLayout layout_;
   ModelFacts facts_;
   StepLimits limits_;
-  Arena weight_memory_;
+  WeightMemory weight_memory_;
   Buffers buffers_;
   std::unique_ptr<RopeTable> rope_;
   std::unique_ptr<OpScratch> scratch_;
@@ -117,10 +117,9 @@ void DenseModel::DescribeFacts() {
       type.parameters += matrix.rows() * matrix.columns();
       type.stored_bytes += matrix.stored_bytes();
     }
-    facts_.weight_bytes +=
-        static_cast<int64_t>(AlignUp(static_cast<size_t>(linear->packed_bytes()), 64));
   }
   facts_.parameters_active = facts_.parameters_total;
+  facts_.weight_bytes = weight_memory_.bytes();
   facts_.page_bytes = layout_.page_bytes();
   for (const DenseLayer& layer : weights_.layers) {
     AddProduct(OpClass::kQkv, layer.qkv);
@@ -180,31 +179,7 @@ void DenseModel::AllocateBuffers(const StepLimits& limits) {
   buffers_.logits = take(limits.logit_rows * config_.vocab_size);
 }
 
-// The stored bytes of packed weights need not stay in memory; the embedding table is read from its
-// map all the time.
-void DenseModel::ReleasePages(const Linear& linear) const {
-  for (const LinearPart& part : linear.parts()) {
-    for (const StoredTensor* tensor : part.weight.tensors()) {
-      if (tensor->view.bytes.data() == weights_.embedding.bytes.data()) continue;
-      tensor->file->DontNeed(tensor->file_offset, tensor->view.bytes.size());
-    }
-  }
-}
-
-void DenseModel::Load(base::ThreadTeam& team, const StepLimits& limits,
-                      const std::function<void(int64_t, int64_t)>& progress) {
-  weight_memory_ = Arena(static_cast<size_t>(facts_.weight_bytes));
-  std::byte* next = weight_memory_.data();
-  int64_t done = 0;
-  for (Linear* linear : weights_.Linears()) {
-    team.Run([&](const base::TeamMember& member) { linear->Pack(member, next); });
-    ReleasePages(*linear);
-    linear->ReleaseParts();
-    const size_t bytes = AlignUp(static_cast<size_t>(linear->packed_bytes()), 64);
-    next += bytes;
-    done += static_cast<int64_t>(bytes);
-    if (progress) progress(done, facts_.weight_bytes);
-  }
+void DenseModel::Allocate(const base::ThreadTeam& team, const StepLimits& limits) {
   AllocateBuffers(limits);
   rope_ = std::make_unique<RopeTable>(config_.rope, limits.rows);
   scratch_ = std::make_unique<OpScratch>(team.count(), PackedBytes(limits.rows), MemberBytes());
