@@ -54,6 +54,8 @@ class DenseModel final : public Model {
   void Load(base::ThreadTeam& team, const StepLimits& limits,
             const std::function<void(int64_t, int64_t)>& progress) override;
   void Forward(base::ThreadTeam& team, Communicator& comm, const StepPlan& plan) override;
+  std::vector<const Linear*> linears() const override { return weights_.Linears(); }
+  void set_observer(ProductObserver* observer) override { observer_ = observer; }
   const float* logits(int64_t index) const override {
     return buffers_.logits + index * config_.vocab_size;
   }
@@ -86,6 +88,7 @@ class DenseModel final : public Model {
   std::unique_ptr<RopeTable> rope_;
   std::unique_ptr<OpScratch> scratch_;
   AttentionScratch attention_scratch_;
+  ProductObserver* observer_ = nullptr;
 };
 
 // Parameters of an assembled matrix less the elements of its tensors, which are words of many
@@ -206,7 +209,7 @@ void DenseModel::Forward(base::ThreadTeam& team, Communicator& comm, const StepP
   }
   const AttentionPlan attention(plan.sequences, layout_, static_cast<int>(config_.heads));
   team.Run([&](const base::TeamMember& member) {
-    OpContext context{member, kernels_, *scratch_, comm};
+    OpContext context{member, kernels_, *scratch_, comm, observer_};
     Embed(context, weights_.embedding, plan.tokens, buffers_.hidden);
     rope_->Fill(member, positions);
     for (size_t i = 0; i < weights_.layers.size(); ++i) {
