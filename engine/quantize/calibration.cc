@@ -29,8 +29,10 @@ class InputRecorder final : public ProductObserver {
   // The products by the stored tensors that they consist of.
   void Learn(const Linear& linear) {
     for (const LinearPart& part : linear.parts()) {
-      by_name_[part.name] = &linear;
-      columns_[part.name] = linear.in_features();
+      if (part.weight.tensors().empty()) continue;
+      const std::string& name = part.weight.tensors().front()->name;
+      by_name_[name] = &linear;
+      columns_[name] = linear.in_features();
     }
   }
 
@@ -157,7 +159,8 @@ absl::StatusOr<std::unique_ptr<Calibrator>> Calibrator::Create(const Checkpoint&
                                                                const KernelTable& kernels,
                                                                base::ThreadTeam& team,
                                                                const CalibrationOptions& options) {
-  INHOUSE_ASSIGN_OR_RETURN(std::unique_ptr<Model> model, Model::Bind(checkpoint, kernels));
+  INHOUSE_ASSIGN_OR_RETURN(std::unique_ptr<Model> model,
+                           Model::Bind(checkpoint, {.kernels = &kernels}));
   for (const int32_t token : options.tokens) {
     if (token < 0 || token >= model->facts().vocab_size) {
       return base::InvalidInput(

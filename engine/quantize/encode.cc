@@ -81,9 +81,7 @@ class StripEncoder {
     // F32 is written as it is read, so its strip is kept whole.
     float* values =
         values_.data() + (tensor_.how == How::kF32 ? row0 : member * kBlockRows) * columns_;
-    for (int64_t i = 0; i < rows; ++i) {
-      job_.source.ReadRow(*tensor_.source, strip + row0 + i, values + i * columns_);
-    }
+    job_.source.ReadRows(*tensor_.source, strip + row0, rows, values);
     if (!AllFinite(values, rows * columns_)) return false;
     if (tensor_.how == How::kBF16) {
       std::transform(values, values + rows * columns_, halves_.data() + row0 * columns_, ToBF16);

@@ -215,11 +215,11 @@ absl::StatusOr<std::optional<SourceTensor>> GgufModel::Translate(const StoredTen
                                .expected = fmt::format("a tensor of {}", dense.architecture)});
   }
   SourceTensor out{.name = module + kind, .shape = tensor.view.shape, .stored = &tensor};
+  if (out.is_matrix()) out.matrix = StoredMatrix(tensor);
   const bool q = module.ends_with(".q_proj");
   if (dense.permuted_qk && (q || module.ends_with(".k_proj"))) {
     const int64_t heads = q ? dense.heads : dense.kv_heads;
     out.row_order = UnpermutedRows(heads, dense.head_dim);
-    out.permuted_elements = kind == ".bias";
     if (tensor.view.shape.front() != heads * dense.head_dim) {
       return base::InvalidInput({.file = tensor.file->path(),
                                  .field = tensor.name,

@@ -225,10 +225,12 @@ absl::Status EncodeGptq(const EncodeJob& job, const KernelTable& kernels,
   std::atomic<bool> finite{true};
   job.team.Run([&](const base::TeamMember& member) {
     const auto [begin, end] = member.Share(rows);
-    for (int64_t row = begin; row < end; ++row) {
+    constexpr int64_t kRowsAtOnce = 64;
+    for (int64_t row = begin; row < end; row += kRowsAtOnce) {
+      const int64_t n = std::min(kRowsAtOnce, end - row);
       float* values = weights.data() + row * columns;
-      job.source.ReadRow(source, row, values);
-      if (!AllFinite(values, columns)) finite = false;
+      job.source.ReadRows(source, row, n, values);
+      if (!AllFinite(values, n * columns)) finite = false;
     }
   });
   job.source.Release(source);

@@ -36,7 +36,7 @@ bool IsFloat(DType dtype) {
 
 bool Quantizable(const SourceTensor& tensor) {
   const std::string module = tensor.module();
-  return tensor.is_matrix() && !module.empty() &&
+  return tensor.matrix && !module.empty() &&
          std::find(kKept.begin(), kKept.end(), LastPart(module)) == kKept.end();
 }
 
@@ -49,7 +49,7 @@ int64_t GroupOf(int64_t columns, int64_t group) {
 bool FitsBF16(const Source& source, const SourceTensor& tensor) {
   std::vector<float> row(static_cast<size_t>(tensor.columns()));
   for (int64_t i = 0; i < tensor.rows(); ++i) {
-    source.ReadRow(tensor, i, row.data());
+    source.ReadRows(tensor, i, 1, row.data());
     for (const float value : row) {
       if (FromBF16(ToBF16(value)) != value) return false;
     }
@@ -117,8 +117,9 @@ class Planner {
         return out;
       }
     }
-    const bool as_it_is = !source_.from_gguf() && (format != QuantFormat::kBF16 ||
-                                                   stored == DType::kBF16 || !IsFloat(stored));
+    const bool as_it_is =
+        !source_.from_gguf() && !tensor.assembled() &&
+        (format != QuantFormat::kBF16 || stored == DType::kBF16 || !IsFloat(stored));
     DType dtype = stored;
     if (!as_it_is) {
       const bool exact = tensor.is_matrix() || FitsBF16(source_, tensor);

@@ -28,7 +28,7 @@ void AddProduct(const KernelTable& kernels, base::ThreadTeam& team, const Matrix
     for (int64_t s = strip_begin; s < strip_end; ++s) {
       const int64_t m0 = s * kernel.strip_rows;
       kernel.pack_strip(a.data, a.ld, m0, std::min<int64_t>(m0 + kernel.strip_rows, a.rows), a.rows,
-                        k, packed.data() + s * strip_bytes);
+                        k, packed.data());
     }
     member.Barrier();
     std::byte* panel =

@@ -218,7 +218,7 @@ class Run {
     QuantizeReport report;
     report.tensors = static_cast<int64_t>(plan_.tensors.size());
     for (const PlannedTensor& tensor : plan_.tensors) {
-      report.source_bytes += static_cast<int64_t>(tensor.source->stored->view.bytes.size());
+      report.source_bytes += tensor.source->stored_bytes();
       if (tensor.quantized()) {
         ++report.quantized_tensors;
       } else if (tensor.source->is_matrix()) {

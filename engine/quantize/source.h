@@ -12,6 +12,7 @@
 
 #include "absl/status/statusor.h"
 #include "engine/formats/checkpoint.h"
+#include "engine/formats/stored_matrix.h"
 #include "engine/tensor/shape.h"
 #include "nlohmann/json.hpp"
 
@@ -19,14 +20,17 @@ namespace inhouse::engine {
 
 struct SourceTensor {
   std::string name;  // "model.layers.0.self_attn.q_proj.weight"
-  Shape shape;       // as Hugging Face has it
+  Shape shape;       // as Hugging Face has it, of the weights themselves
+  // The tensor; of a quantized matrix the one that holds its codes.
   const StoredTensor* stored = nullptr;
-  // Row i of the tensor is stored row row_order[i]; empty = in order (GGUF llama files permute the
-  // rows of q and k, and their biases).
+  std::optional<StoredMatrix> matrix = {};  // of two dimensions and with a floating value
+  // Row i of a matrix is stored row row_order[i], element i of a vector stored element
+  // row_order[i]; empty = in order (GGUF llama files permute q and k).
   std::vector<int64_t> row_order = {};
-  bool permuted_elements = false;  // a vector: row_order orders its elements
 
   bool is_matrix() const { return shape.size() == 2; }
+  bool assembled() const { return matrix && matrix->assembled(); }
+  int64_t stored_bytes() const;
   int64_t rows() const { return shape.size() < 2 ? 1 : ElementCount(shape) / shape.back(); }
   int64_t columns() const { return shape.empty() ? 1 : shape.back(); }
   // "model.layers.0.self_attn.q_proj" of "….weight"; "" for other tensors.
@@ -46,8 +50,8 @@ class Source {
   bool from_gguf() const { return checkpoint_.gguf.has_value(); }
   const Checkpoint& checkpoint() const { return checkpoint_; }
 
-  // Row `row` of `tensor`, dequantized: columns() floats.
-  void ReadRow(const SourceTensor& tensor, int64_t row, float* out) const;
+  // Rows [begin, begin + n) of `tensor`, dequantized: n * columns() floats.
+  void ReadRows(const SourceTensor& tensor, int64_t begin, int64_t n, float* out) const;
   // Tells the system that the tensor's bytes are not needed any more.
   void Release(const SourceTensor& tensor) const;
 
