@@ -42,6 +42,8 @@ VerbRun SetUpChat(CLI::App& app);
 VerbRun SetUpServe(CLI::App& app);
 VerbRun SetUpInspect(CLI::App& app);
 VerbRun SetUpPack(CLI::App& app);
+VerbRun SetUpQuantize(CLI::App& app);
+VerbRun SetUpCompare(CLI::App& app);
 VerbRun SetUpBench(CLI::App& app);
 VerbRun SetUpLogits(CLI::App& app);
 VerbRun SetUpCompletion(CLI::App& app);

@@ -11,6 +11,7 @@
 #include "absl/status/statusor.h"
 #include "engine/formats/checkpoint.h"
 #include "engine/models/step_plan.h"
+#include "engine/ops/linear.h"
 #include "engine/ops/op_context.h"
 #include "engine/ops/weight_memory.h"
 
@@ -80,6 +81,12 @@ class Model {
   // Computes a step within the limits: writes the new keys and values into the pages and fills
   // logits().
   virtual void Forward(base::ThreadTeam& team, Communicator& comm, const StepPlan& plan) = 0;
+
+  // The products of a step, in their order. Their parts tell the stored tensors until Load.
+  virtual std::vector<const Linear*> linears() const = 0;
+  // From now on `observer` sees the inputs of all products; null = nobody. It must outlive the
+  // steps.
+  virtual void set_observer(ProductObserver* observer) = 0;
 
   // After Forward: [vocab_size] floats for plan.logit_rows[index].
   virtual const float* logits(int64_t index) const = 0;

@@ -144,6 +144,7 @@ void MatMul(OpContext& context, const Linear& linear, const float* x, int64_t ld
   INHOUSE_CHECK(linear.packed_activation_bytes(m) <= context.scratch.packed_bytes() &&
                     linear.member_scratch_bytes() <= context.scratch.member_bytes(),
                 "the scratch was sized for this product");
+  if (context.observer != nullptr) context.observer->Observe(context.member, linear, {x, ldx, m});
   WorkQueue& queue = context.scratch.queue();
   queue.Reset(context.member, linear.panels_);
   for (size_t a = 0; a < linear.activations_.size(); ++a) {

@@ -56,6 +56,8 @@ class DenseModel final : public Model {
 
   void Allocate(const base::ThreadTeam& team, const StepLimits& limits) override;
   void Forward(base::ThreadTeam& team, Communicator& comm, const StepPlan& plan) override;
+  std::vector<const Linear*> linears() const override { return weights_.Linears(); }
+  void set_observer(ProductObserver* observer) override { observer_ = observer; }
   const float* logits(int64_t index) const override {
     return buffers_.logits + index * config_.vocab_size;
   }
@@ -88,6 +90,7 @@ class DenseModel final : public Model {
   std::unique_ptr<RopeTable> rope_;
   std::unique_ptr<OpScratch> scratch_;
   AttentionScratch attention_scratch_;
+  ProductObserver* observer_ = nullptr;
 };
 
 // Parameters of an assembled matrix less the elements of its tensors, which are words of many
@@ -203,8 +206,9 @@ void DenseModel::Forward(base::ThreadTeam& team, Communicator& comm, const StepP
   }
   const AttentionPlan attention(plan.sequences, layout_, static_cast<int>(config_.heads));
   team.Run([&](const base::TeamMember& member) {
-    OpContext context{member, kernels_, *scratch_, comm,
-                      clock && member.index() == 0 ? &*clock : nullptr};
+    OpContext context{
+        member,   kernels_, *scratch_, comm, clock && member.index() == 0 ? &*clock : nullptr,
+        observer_};
     Embed(context, weights_.embedding, plan.tokens, buffers_.hidden);
     context.Mark(OpClass::kEmbed);
     rope_->Fill(member, positions);
