@@ -112,12 +112,11 @@ class ModelCalibrator final : public Calibrator {
         recorder_(options.window),
         pool_(model_->facts().page_bytes, (options.window + kPageTokens - 1) / kPageTokens) {
     for (const Linear* linear : model_->linears()) recorder_.Learn(*linear);
-    model_->Load(team_,
-                 {.rows = options_.window,
-                  .logit_rows = 1,
-                  .sequences = 1,
-                  .context_tokens = options_.window},
-                 {});
+    model_->weights().Pack(team_, {});
+    model_->Allocate(team_, {.rows = options_.window,
+                             .logit_rows = 1,
+                             .sequences = 1,
+                             .context_tokens = options_.window});
     model_->set_observer(&recorder_);
     while (const std::optional<PageId> page = pool_.Allocate()) pages_.push_back(pool_.data(*page));
   }
