@@ -17,6 +17,14 @@ T Load(const std::byte* p) {
   return value;
 }
 
+// Eight nibbles of a word as eight bytes, the lowest first.
+inline uint64_t SpreadNibbles(uint32_t word) {
+  uint64_t x = word;
+  x = (x | x << 16) & 0x0000FFFF0000FFFFU;
+  x = (x | x << 8) & 0x00FF00FF00FF00FFU;
+  return (x | x << 4) & 0x0F0F0F0F0F0F0F0FU;
+}
+
 // Words that kTileColumns codes of 8 bits take, and one more for a code's upper part.
 constexpr size_t kTileWords = 33;
 using TileWords = std::array<uint32_t, kTileWords>;
@@ -67,23 +75,47 @@ class PackedCodesImpl final : public Codes {
         word_stride_(word_stride) {}
 
   void Read(const CodeTile& tile, uint8_t* codes) const override {
-    const int64_t first = tile.column * bits_ / 32;
-    const int64_t n = std::min<int64_t>((tile.columns * bits_ + 31) / 32, words_per_row_ - first);
-    TileWords words{};
+    std::array<TileWords, kTileRows> words{};
+    Gather(tile, words);
     for (int64_t r = 0; r < tile.rows; ++r) {
-      const std::byte* from = words_ + 4 * ((tile.row + r) * row_stride_ + first * word_stride_);
-      if (word_stride_ == 1) {
-        std::memcpy(words.data(), from, static_cast<size_t>(4 * n));
-      } else {
-        for (int64_t w = 0; w < n; ++w) {
-          words[static_cast<size_t>(w)] = Load<uint32_t>(from + 4 * w * word_stride_);
-        }
-      }
-      Unpack(words, bits_, tile.columns, codes + r * kTileColumns);
+      Unpack(words[static_cast<size_t>(r)], bits_, tile.columns, codes + r * kTileColumns);
+    }
+  }
+
+  void ReadNibbles(const CodeTile& tile, std::byte* nibbles) const override {
+    if (bits_ != 4) return Codes::ReadNibbles(tile, nibbles);
+    std::array<TileWords, kTileRows> words;
+    Gather(tile, words);
+    for (int64_t r = 0; r < tile.rows; ++r) {
+      const auto* from = reinterpret_cast<const std::byte*>(words[static_cast<size_t>(r)].data());
+      for (int64_t i = 0; i < 64; i += 16) SplitNibbles(from + i, nibbles + r * 64 + i);
     }
   }
 
  private:
+  // The words of a tile's rows; the one behind a row's last is zero.
+  void Gather(const CodeTile& tile, std::array<TileWords, kTileRows>& words) const {
+    const int64_t first = tile.column * bits_ / 32;
+    const int64_t n = std::min<int64_t>((tile.columns * bits_ + 31) / 32, words_per_row_ - first);
+    const std::byte* from = words_ + 4 * (tile.row * row_stride_ + first * word_stride_);
+    if (word_stride_ == 1) {
+      for (int64_t r = 0; r < tile.rows; ++r) {
+        std::memcpy(words[static_cast<size_t>(r)].data(), from + 4 * r * row_stride_,
+                    static_cast<size_t>(4 * n));
+      }
+    } else {  // neighbours in memory are rows
+      for (int64_t w = 0; w < n; ++w) {
+        for (int64_t r = 0; r < tile.rows; ++r) {
+          words[static_cast<size_t>(r)][static_cast<size_t>(w)] =
+              Load<uint32_t>(from + 4 * (w * word_stride_ + r));
+        }
+      }
+    }
+    for (int64_t r = 0; r < tile.rows; ++r) {
+      words[static_cast<size_t>(r)][static_cast<size_t>(n)] = 0;
+    }
+  }
+
   const std::byte* words_;
   const int bits_;
   const int64_t words_per_row_;
@@ -121,6 +153,30 @@ class AwqCodesImpl final : public Codes {
         for (size_t p = 0; p < 8; ++p) {
           const int64_t r = eight * 8 + kAwqOrder[p] - tile.row;
           if (r >= 0 && r < tile.rows) std::memcpy(codes + r * kTileColumns + c, &x[p], 8);
+        }
+      }
+    }
+  }
+
+  // Eight columns j and 16 + j at a time. Nibbles of even and odd places of two words make eight
+  // bytes, which belong to the outputs 0 4 1 5 2 6 3 7.
+  void ReadNibbles(const CodeTile& tile, std::byte* nibbles) const override {
+    constexpr uint64_t kOutput[8] = {0, 4, 1, 5, 2, 6, 3, 7};
+    for (int64_t j = 0; j < 64; j += 8) {
+      const std::byte* from = words_ + 4 * (tile.column + j / 16 * 32 + j % 16) * words_per_column_;
+      for (int64_t eight = tile.row / 8; eight * 8 < tile.row + tile.rows; ++eight) {
+        std::array<uint64_t, 8> x;
+        for (int64_t i = 0; i < 8; ++i) {
+          const auto a = Load<uint32_t>(from + 4 * (i * words_per_column_ + eight));
+          const auto b = Load<uint32_t>(from + 4 * ((16 + i) * words_per_column_ + eight));
+          const uint32_t even = (a & 0x0F0F0F0FU) | (b & 0x0F0F0F0FU) << 4;
+          const uint32_t odd = (a >> 4 & 0x0F0F0F0FU) | (b & 0xF0F0F0F0U);
+          x[static_cast<size_t>(i)] = even | static_cast<uint64_t>(odd) << 32;
+        }
+        TransposeBytes(x);
+        for (size_t p = 0; p < 8; ++p) {
+          const int64_t r = eight * 8 + static_cast<int64_t>(kOutput[p]) - tile.row;
+          if (r >= 0 && r < tile.rows) std::memcpy(nibbles + r * 64 + j, &x[p], 8);
         }
       }
     }
@@ -194,11 +250,12 @@ class PackedZerosImpl final : public GroupValues {
 
 }  // namespace
 
-uint64_t SpreadNibbles(uint32_t word) {
-  uint64_t x = word;
-  x = (x | x << 16) & 0x0000FFFF0000FFFFU;
-  x = (x | x << 8) & 0x00FF00FF00FF00FFU;
-  return (x | x << 4) & 0x0F0F0F0F0F0F0F0FU;
+void SplitNibbles(const std::byte* codes, std::byte* block) {
+  for (int half = 0; half < 8; half += 4) {
+    const uint64_t eight = SpreadNibbles(Load<uint32_t>(codes + half)) |
+                           SpreadNibbles(Load<uint32_t>(codes + 8 + half)) << 4;
+    std::memcpy(block + 2 * half, &eight, 8);
+  }
 }
 
 std::unique_ptr<const Codes> ByteCodes(const TensorView& bytes) {
@@ -206,6 +263,9 @@ std::unique_ptr<const Codes> ByteCodes(const TensorView& bytes) {
 }
 
 std::unique_ptr<const Codes> RowPackedCodes(const TensorView& words, int bits) {
+  if (bits == 8) {
+    return ByteCodes({DType::kU8, {words.rows(), words.columns() * 4}, words.bytes});
+  }
   return std::make_unique<PackedCodesImpl>(words.bytes.data(), bits, words.columns(),
                                            words.columns(), 1);
 }

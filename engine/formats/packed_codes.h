@@ -26,8 +26,9 @@ std::unique_ptr<const Codes> AwqCodes(const TensorView& words);
 // Nibble p of an AWQ word is the output kAwqOrder[p] of eight.
 inline constexpr int kAwqOrder[8] = {0, 2, 4, 6, 1, 3, 5, 7};
 
-// Eight nibbles of a word as eight bytes, the lowest first.
-uint64_t SpreadNibbles(uint32_t word);
+// Repacks 32 four-bit codes of consecutive nibbles, lowest first (16 bytes), into a block of
+// dtype.h: codes j and 16 + j in byte j.
+void SplitNibbles(const std::byte* codes, std::byte* block);
 
 // A value of a tensor for each group: element row / rows_per_value * row_stride + group *
 // group_stride of a floating, E8M0 or 8-bit integer tensor.

@@ -94,8 +94,11 @@ absl::StatusOr<StoredMatrix> FindPacked(const MatrixRequest& request) {
       const StoredTensor* packed,
       request.Require("weight_packed", {DType::kI32, DType::kU8, DType::kI8, DType::kF4E2M1}));
   INHOUSE_ASSIGN_OR_RETURN(const CompressedScheme* scheme, SchemeFor(request, *packed));
-  if (scheme->format == kMxfp4) return FindMxfp4(request, *packed, "weight_scale");
-
+  if (scheme->format == kMxfp4) {
+    INHOUSE_ASSIGN_OR_RETURN(
+        packed, request.Require("weight_packed", {DType::kU8, DType::kI8, DType::kF4E2M1}));
+    return FindMxfp4(request, *packed, "weight_scale");
+  }
   if (scheme->is_float || scheme->strategy == ScaleStrategy::kBlock) {
     return base::InvalidInput({.file = request.config.file,
                                .field = scheme->field + ".weights",

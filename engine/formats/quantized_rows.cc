@@ -28,18 +28,6 @@ float ValueOf(CodeType type, uint32_t code) {
 
 void Store(float value, std::byte* out) { std::memcpy(out, &value, sizeof(float)); }
 
-// Byte j of a block of 32: code j in the low, code 16 + j in the high nibble.
-void PackNibbles(const uint8_t* codes, std::byte* out) {
-  for (int half = 0; half < 16; half += 8) {
-    uint64_t low;
-    uint64_t high;
-    std::memcpy(&low, codes + half, 8);
-    std::memcpy(&high, codes + 16 + half, 8);
-    low |= high << 4;  // codes have four bits: nothing crosses a byte
-    std::memcpy(out + half, &low, 8);
-  }
-}
-
 class Assembler final : public RowAssembler {
  public:
   Assembler(QuantizedRows rows, DType dtype)
@@ -47,18 +35,15 @@ class Assembler final : public RowAssembler {
     for (uint32_t code = 0; code < 256; ++code) values_[code] = ValueOf(q_.type, code);
   }
 
+  // Tiles of the same columns one after another: AWQ and GPTQ have them in the same cache lines.
   void Assemble(int64_t begin, int64_t n, std::byte* out) const override {
-    std::array<uint8_t, kTileRows * kTileColumns> codes;
-    for (int64_t row = 0; row < n; row += kTileRows) {
-      for (int64_t column = 0; column < q_.columns; column += kTileColumns) {
-        const CodeTile tile{begin + row, std::min(kTileRows, n - row), column,
-                            std::min(kTileColumns, q_.columns - column)};
-        q_.codes->Read(tile, codes.data());
-        for (int64_t r = 0; r < tile.rows; ++r) {
-          Emit({tile.row + r, 1, column, tile.columns}, codes.data() + r * kTileColumns,
-               out + (row + r) * row_bytes_ +
-                   column / Info(dtype_).block_elements * Info(dtype_).block_bytes);
-        }
+    const DTypeInfo& info = Info(dtype_);
+    for (int64_t column = 0; column < q_.columns; column += kTileColumns) {
+      std::byte* tile_out = out + column / info.block_elements * info.block_bytes;
+      for (int64_t row = 0; row < n; row += kTileRows) {
+        Emit({begin + row, std::min(kTileRows, n - row), column,
+              std::min(kTileColumns, q_.columns - column)},
+             tile_out + row * row_bytes_);
       }
     }
   }
@@ -69,79 +54,108 @@ class Assembler final : public RowAssembler {
     return q_.zeros == nullptr ? q_.zero : q_.zeros->At(row, group);
   }
 
-  // One row of a tile.
-  void Emit(const CodeTile& tile, uint8_t* codes, std::byte* out) const {
+  void Emit(const CodeTile& tile, std::byte* out) const {
     switch (dtype_) {
-      case DType::kF8Group128:
-        return EmitBytes<128>(tile, codes, out);
-      case DType::kF8Group32:
-        return EmitBytes<32>(tile, codes, out);
-      case DType::kI8Group128:
-        Center(tile, codes);
-        return EmitBytes<128>(tile, codes, out);
-      case DType::kI8Group32:
-        Center(tile, codes);
-        return EmitBytes<32>(tile, codes, out);
       case DType::kI4Group128:
-        return EmitNibbles<128, false>(tile, codes, out);
+        return EmitNibbles<128, false>(tile, out);
       case DType::kI4Group32:
-        return EmitNibbles<32, false>(tile, codes, out);
+        return EmitNibbles<32, false>(tile, out);
       case DType::kI4MinGroup128:
-        return EmitNibbles<128, true>(tile, codes, out);
+        return EmitNibbles<128, true>(tile, out);
       case DType::kI4MinGroup32:
-        return EmitNibbles<32, true>(tile, codes, out);
+        return EmitNibbles<32, true>(tile, out);
       default:
-        return EmitFloats(tile, codes, out);
+        break;
     }
+    std::array<uint8_t, kTileRows * kTileColumns> codes;
+    ReadWhole(tile, codes.data());
+    for (int64_t r = 0; r < tile.rows; ++r) {
+      const CodeTile row{tile.row + r, 1, tile.column, tile.columns};
+      uint8_t* row_codes = codes.data() + r * kTileColumns;
+      if (dtype_ == DType::kF32) {
+        EmitFloats(row, row_codes, out);
+      } else {
+        Center(row, row_codes);
+        if (Info(dtype_).block_elements == 128) {
+          EmitBytes<128>(row, row_codes, out);
+        } else {
+          EmitBytes<32>(row, row_codes, out);
+        }
+      }
+      out += row_bytes_;
+    }
+  }
+
+  // The codes of a tile with zeros behind its last column.
+  void ReadWhole(const CodeTile& tile, uint8_t* codes) const {
+    q_.codes->Read(tile, codes);
+    for (int64_t r = 0; r < tile.rows; ++r) ClearTail(tile, codes + r * kTileColumns);
   }
 
   // Unsigned codes less their zero point, which fit int8 (SmallestRowType saw to it).
-  void Center(const CodeTile& tile, uint8_t* codes) const {
+  void Center(const CodeTile& row, uint8_t* codes) const {
     if (q_.type != CodeType::kUnsigned) return;
-    for (int64_t c = 0; c < tile.columns; c += 32) {
-      const auto zero = static_cast<uint8_t>(Zero(tile.row, Group(tile.column + c)));
+    for (int64_t c = 0; c < row.columns; c += 32) {
+      const auto zero = static_cast<uint8_t>(Zero(row.row, Group(row.column + c)));
       for (int64_t i = c; i < c + 32; ++i) codes[i] = static_cast<uint8_t>(codes[i] - zero);
     }
+    ClearTail(row, codes);
+  }
+
+  static void ClearTail(const CodeTile& row, uint8_t* codes) {
+    if (row.columns == kTileColumns) return;
+    std::memset(codes + row.columns, 0, static_cast<size_t>(kTileColumns - row.columns));
   }
 
   template <int kColumns>
-  void EmitBytes(const CodeTile& tile, uint8_t* codes, std::byte* out) const {
-    std::memset(codes + tile.columns, 0, static_cast<size_t>(kTileColumns - tile.columns));
-    for (int64_t c = 0; c < tile.columns; c += kColumns) {
-      Store(q_.scales->At(tile.row, Group(tile.column + c)), out);
+  void EmitBytes(const CodeTile& row, const uint8_t* codes, std::byte* out) const {
+    for (int64_t c = 0; c < row.columns; c += kColumns) {
+      Store(q_.scales->At(row.row, Group(row.column + c)), out);
       std::memcpy(out + 4, codes + c, kColumns);
       out += 4 + kColumns;
     }
   }
 
   template <int kColumns, bool kMin>
-  void EmitNibbles(const CodeTile& tile, uint8_t* codes, std::byte* out) const {
-    std::memset(codes + tile.columns, 0, static_cast<size_t>(kTileColumns - tile.columns));
-    for (int64_t c = 0; c < tile.columns; c += kColumns) {
-      const int64_t group = Group(tile.column + c);
-      const float scale = q_.scales->At(tile.row, group);
-      Store(scale, out);
-      out += 4;
-      if constexpr (kMin) {
-        Store(-(scale * Zero(tile.row, group)), out);
-        out += 4;
+  void EmitNibbles(const CodeTile& tile, std::byte* out) const {
+    std::array<std::byte, kTileRows * kTileColumns / 2> nibbles;
+    if (tile.columns == kTileColumns) {
+      q_.codes->ReadNibbles(tile, nibbles.data());
+    } else {
+      std::array<uint8_t, kTileRows * kTileColumns> codes;
+      ReadWhole(tile, codes.data());
+      for (int64_t i = 0; i < tile.rows * kTileColumns; i += 32) {
+        PackNibbles(codes.data() + i, nibbles.data() + i / 2);
       }
-      for (int i = 0; i < kColumns; i += 32) PackNibbles(codes + c + i, out + i / 2);
-      out += kColumns / 2;
+    }
+    for (int64_t r = 0; r < tile.rows; ++r) {
+      std::byte* to = out + r * row_bytes_;
+      for (int64_t c = 0; c < tile.columns; c += kColumns) {
+        const int64_t group = Group(tile.column + c);
+        const float scale = q_.scales->At(tile.row + r, group);
+        Store(scale, to);
+        to += 4;
+        if constexpr (kMin) {
+          Store(-(scale * Zero(tile.row + r, group)), to);
+          to += 4;
+        }
+        std::memcpy(to, nibbles.data() + (r * kTileColumns + c) / 2, kColumns / 2);
+        to += kColumns / 2;
+      }
     }
   }
 
-  void EmitFloats(const CodeTile& tile, const uint8_t* codes, std::byte* out) const {
+  void EmitFloats(const CodeTile& row, const uint8_t* codes, std::byte* out) const {
     int64_t last = -1;
     float scale = 0;
     float zero = 0;
-    for (int64_t c = 0; c < tile.columns; ++c) {
-      const int64_t column = tile.column + c;
+    for (int64_t c = 0; c < row.columns; ++c) {
+      const int64_t column = row.column + c;
       const int64_t group =
           q_.column_groups.empty() ? Group(column) : q_.column_groups[static_cast<size_t>(column)];
       if (group != last) {
-        scale = q_.scales->At(tile.row, group);
-        zero = Zero(tile.row, group);
+        scale = q_.scales->At(row.row, group);
+        zero = Zero(row.row, group);
         last = group;
       }
       Store(scale * (values_[codes[c]] - zero), out + c * 4);
@@ -155,6 +169,25 @@ class Assembler final : public RowAssembler {
 };
 
 }  // namespace
+
+void PackNibbles(const uint8_t* codes, std::byte* out) {
+  for (int half = 0; half < 16; half += 8) {
+    uint64_t low;
+    uint64_t high;
+    std::memcpy(&low, codes + half, 8);
+    std::memcpy(&high, codes + 16 + half, 8);
+    low |= high << 4;  // codes have four bits: nothing crosses a byte
+    std::memcpy(out + half, &low, 8);
+  }
+}
+
+void Codes::ReadNibbles(const CodeTile& tile, std::byte* nibbles) const {
+  std::array<uint8_t, kTileRows * kTileColumns> codes;
+  Read(tile, codes.data());
+  for (int64_t i = 0; i < tile.rows * kTileColumns; i += 32) {
+    PackNibbles(codes.data() + i, nibbles + i / 2);
+  }
+}
 
 bool AllZerosAre(const QuantizedRows& rows, float zero) {
   if (rows.zeros == nullptr) return rows.zero == zero;

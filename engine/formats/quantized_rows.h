@@ -30,7 +30,13 @@ class Codes {
   // Writes the code of (tile.row + r, tile.column + c) to codes[r * kTileColumns + c]. May write
   // anything behind the last column, up to kTileColumns.
   virtual void Read(const CodeTile& tile, uint8_t* codes) const = 0;
+  // Codes of four bits of a tile with kTileColumns columns as the INT4 blocks have them: of row r,
+  // byte 64 r + 16 i + j holds columns 32 i + j (low) and 32 i + 16 + j (high). Here by Read().
+  virtual void ReadNibbles(const CodeTile& tile, std::byte* nibbles) const;
 };
+
+// Nibbles of 32 codes, in that order.
+void PackNibbles(const uint8_t* codes, std::byte* out);
 
 // A number for each group of columns of each row.
 class GroupValues {

@@ -1,6 +1,5 @@
 // FP8 of DeepSeek, transformers and compressed-tensors, INT8 of compressed-tensors: a byte a code
 // and a scale for a rectangle of the matrix. FP4 of DeepSeek V4.
-#include <cstring>
 #include <utility>
 
 #include "base/status.h"
@@ -83,15 +82,7 @@ class Mxfp4Assembler final : public RowAssembler {
   void Assemble(int64_t begin, int64_t n, std::byte* out) const override {
     for (int64_t i = begin * blocks_; i < (begin + n) * blocks_; ++i) {
       *out = scales_[i];
-      // Columns 0..15 go to the low nibbles, 16..31 to the high ones.
-      for (int half = 0; half < 2; ++half) {
-        uint32_t low;
-        uint32_t high;
-        std::memcpy(&low, codes_ + i * 16 + half * 4, 4);
-        std::memcpy(&high, codes_ + i * 16 + 8 + half * 4, 4);
-        const uint64_t eight = SpreadNibbles(low) | SpreadNibbles(high) << 4;
-        std::memcpy(out + 1 + half * 8, &eight, 8);
-      }
+      SplitNibbles(codes_ + i * 16, out + 1);
       out += 17;
     }
   }
