@@ -26,9 +26,9 @@
 namespace inhouse::engine {
 
 struct EngineOptions {
-  std::string model = {};       // directory, .gguf, or first file of a split GGUF
-  int threads = 0;              // 0: the physical cores that the process may use
-  std::string isa = {};         // kernel level by name; "" = best supported
+  std::string model = {};  // directory, .gguf, or first file of a split GGUF
+  int threads = 0;         // 0: the physical cores that the process may use
+  std::string isa = {};    // kernel level by name; "" = best supported
   // Of the activations that meet weights stored as integers: 16, or 8 for a faster prefill that
   // costs accuracy (docs/decisions/0002). Other weights do not care.
   int activation_bits = 16;
@@ -139,6 +139,9 @@ struct EngineStats {
 struct LogitsOptions {
   bool all = false;   // a row for each position, else one for the last
   int64_t chunk = 0;  // tokens fed at a time; 0 = all at once
+  // If set, gets each row (its position, its logits, which are gone when it returns) on the engine
+  // thread, and no rows are returned: for vocabularies of which many rows would not fit.
+  std::function<void(int64_t position, std::span<const float> logits)> on_row = {};
 };
 
 class Engine {
