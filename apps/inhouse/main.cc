@@ -75,6 +75,10 @@ constexpr Verb kVerbs[] = {
      "inhouse quantize -m ./model --to int4 --calibrate tickets.txt --out ./model-int4\n"
      "inhouse quantize -m smollm2-135m-instruct --to bf16 --out ./smollm2-bf16",
      SetUpQuantize},
+    {"compare", "what a smaller model costs in accuracy, and brings in size and speed",
+     "inhouse compare ./model ./model-fp8\n"
+     "inhouse compare ./model ./model-int4 --text tickets.txt --tokens 20000 --json",
+     SetUpCompare},
     {"bench", "speed of prefill and decode, against the limits of this machine",
      "inhouse bench -m smollm2-135m-instruct\n"
      "inhouse bench -m ./model --prompt-tokens 512 --generate-tokens 128 --batch 1,16 --json",

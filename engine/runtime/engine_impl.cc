@@ -82,6 +82,7 @@ absl::StatusOr<std::vector<std::vector<float>>> EngineImpl::Logits(std::span<con
   job.sequence.all_logits = options.all;
   job.sequence.chunk_max = options.chunk;
   job.all = options.all;
+  job.on_row = options.on_row;
   absl::MutexLock lock(&mutex_);
   if (draining_ || stop_) return absl::UnavailableError("the engine is shutting down");
   job_arrivals_.push_back(&job);
@@ -197,7 +198,11 @@ void EngineImpl::HandOutLogits(LogitsJob& job, const StepPart& part) {
   const int64_t vocab = loaded_.info.vocab_size;
   for (int64_t i = 0; i < part.logits; ++i) {
     const float* row = loaded_.model->logits(part.logits_begin + i);
-    job.rows.emplace_back(row, row + vocab);
+    if (job.on_row) {
+      job.on_row(job.sequence.computed - part.logits + i, {row, static_cast<size_t>(vocab)});
+    } else {
+      job.rows.emplace_back(row, row + vocab);
+    }
   }
   own_stats_.prompt_tokens += part.tokens;
   if (job.sequence.pending() > 0) return;

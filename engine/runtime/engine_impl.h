@@ -57,6 +57,7 @@ class EngineImpl final : public Engine {
     Sequence sequence;
     bool all = false;
     std::vector<std::vector<float>> rows;
+    std::function<void(int64_t, std::span<const float>)> on_row;
     bool done = false;
   };
 

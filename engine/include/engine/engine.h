@@ -170,6 +170,9 @@ struct EngineStats {
 struct LogitsOptions {
   bool all = false;   // a row for each position, else one for the last
   int64_t chunk = 0;  // tokens fed at a time; 0 = all at once
+  // If set, gets each row (its position, its logits, which are gone when it returns) on the engine
+  // thread, and no rows are returned: for vocabularies of which many rows would not fit.
+  std::function<void(int64_t position, std::span<const float> logits)> on_row = {};
 };
 
 class Engine {
