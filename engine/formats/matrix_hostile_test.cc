@@ -77,6 +77,8 @@ TEST_F(MatrixHostileTest, CompressedTensors) {
   RefuseTensor(Group(kInt4, "pack-quantized"), "shape: value '[16, 1]': expected [16, 2]");
   RefuseTensor(Group(R"("num_bits": 8, "strategy": "channel")", "pack-quantized"),
                "tensor 'm.weight_packed': shape: value '[16, 32]': expected [16, 64]");
+  RefuseTensor(Group(R"("num_bits": 4, "type": "float", "group_size": 32)", "mxfp4-pack-quantized"),
+               "type: value 'I32': expected U8 or I8 or F4");
   RefuseTensor(R"({"quant_method": "fp8"})",
                "format: value 'fp8': expected quant_method compressed");
   RefuseConfig(Group(kInt4, "nvfp4-pack-quantized"), "format: value 'nvfp4-pack-quantized'");
