@@ -1,5 +1,6 @@
 // Linear: from stored rows to panels, and what a file of panels says about them.
 #include <algorithm>
+#include <cstdint>
 #include <cstring>
 #include <string>
 #include <utility>
@@ -152,8 +153,8 @@ absl::Status Linear::SpotCheck(const std::byte* memory) const {
     const int64_t panel = segment.panels / 2;
     const auto size = static_cast<size_t>(segment.panel_bytes);
     buffer.assign(size + 63, std::byte{0});
-    std::byte* expected = buffer.data() + AlignUp(reinterpret_cast<uintptr_t>(buffer.data()), 64) -
-                          reinterpret_cast<uintptr_t>(buffer.data());
+    const auto address = reinterpret_cast<uintptr_t>(buffer.data());
+    std::byte* expected = buffer.data() + (AlignUp(address, 64) - address);
     Packer(segment, parts_[s], in_).Pack(panel, expected);
     if (std::memcmp(expected, memory + segment.byte_begin + panel * segment.panel_bytes, size) !=
         0) {
