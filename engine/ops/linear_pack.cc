@@ -1,5 +1,6 @@
 // Linear: from stored rows to panels, and what a file of panels says about them.
 #include <algorithm>
+#include <cstdint>
 #include <cstring>
 #include <string>
 #include <utility>
@@ -145,15 +146,18 @@ void Linear::Describe(int64_t offset, std::vector<PackedSection>* sections) cons
 }
 
 absl::Status Linear::SpotCheck(const std::byte* memory) const {
+  std::vector<std::byte> buffer;
   for (size_t s = 0; s < segments_.size(); ++s) {
     const Segment& segment = segments_[s];
     // Any panel would do; the middle one is not special in any format.
     const int64_t panel = segment.panels / 2;
     const auto size = static_cast<size_t>(segment.panel_bytes);
-    Arena expected(size);
-    Packer(segment, parts_[s], in_).Pack(panel, expected.data());
-    if (std::memcmp(expected.data(), memory + segment.byte_begin + panel * segment.panel_bytes,
-                    size) != 0) {
+    buffer.assign(size + 63, std::byte{0});
+    const auto address = reinterpret_cast<uintptr_t>(buffer.data());
+    std::byte* expected = buffer.data() + (AlignUp(address, 64) - address);
+    Packer(segment, parts_[s], in_).Pack(panel, expected);
+    if (std::memcmp(expected, memory + segment.byte_begin + panel * segment.panel_bytes, size) !=
+        0) {
       return base::InputError(absl::StatusCode::kFailedPrecondition,
                               {.field = fmt::format("'{}'", parts_[s].weight.name()),
                                .value = fmt::format("panel {}", panel),
