@@ -21,6 +21,7 @@ int64_t ProbeF32Avx2(int64_t rounds) {
   for (auto& a : acc) a = _mm256_setzero_ps();
   const __m256 x = _mm256_set1_ps(0.5F);
   for (int64_t i = 0; i < rounds; ++i) {
+#pragma GCC unroll 24
     for (auto& a : acc) {
       a = _mm256_fmadd_ps(x, x, a);
       asm volatile("" : "+x"(a));  // keeps the chain from being folded
@@ -37,11 +38,15 @@ int64_t ProbeInt8Avx2(int64_t rounds) {
   const __m256i w = _mm256_set1_epi8(3);
   const __m256i one = _mm256_set1_epi16(1);
   for (int64_t i = 0; i < rounds; ++i) {
+#pragma GCC unroll 24
     for (auto& a : acc) {
-      a = _mm256_add_epi16(a, _mm256_maddubs_epi16(w, w));
+      __m256i product;  // in assembly, or the compiler would compute the constant once
+      asm volatile("vpmaddubsw %1, %1, %0" : "=x"(product) : "x"(w));
+      a = _mm256_add_epi16(a, product);
       asm volatile("" : "+x"(a));
     }
     if (i % 8 == 7) {
+#pragma GCC unroll 24
       for (auto& a : acc) a = _mm256_madd_epi16(a, one);
     }
   }

@@ -19,6 +19,7 @@ int64_t ProbeF32Avx512(int64_t rounds) {
   for (auto& a : acc) a = _mm512_setzero_ps();
   const __m512 x = _mm512_set1_ps(0.5F);
   for (int64_t i = 0; i < rounds; ++i) {
+#pragma GCC unroll 24
     for (auto& a : acc) asm volatile("vfmadd231ps %1, %1, %0" : "+v"(a) : "v"(x));
   }
   return rounds * 24 * 16 * 2;
@@ -31,11 +32,15 @@ int64_t ProbeInt8Avx512(int64_t rounds) {
   const __m512i w = _mm512_set1_epi8(3);
   const __m512i one = _mm512_set1_epi16(1);
   for (int64_t i = 0; i < rounds; ++i) {
+#pragma GCC unroll 24
     for (auto& a : acc) {
-      a = _mm512_add_epi16(a, _mm512_maddubs_epi16(w, w));
+      __m512i product;  // in assembly, or the compiler would compute the constant once
+      asm volatile("vpmaddubsw %1, %1, %0" : "=v"(product) : "v"(w));
+      a = _mm512_add_epi16(a, product);
       asm volatile("" : "+v"(a));
     }
     if (i % 8 == 7) {
+#pragma GCC unroll 24
       for (auto& a : acc) a = _mm512_madd_epi16(a, one);
     }
   }
