@@ -155,6 +155,8 @@ class Worker {
         tile_.visible[r] = static_cast<int32_t>(std::clamp<int64_t>(seen, 0, kPageTokens));
       }
       const std::byte* memory = task.sequence->pages[static_cast<size_t>(page)];
+      const std::byte* next =
+          task.sequence->pages[static_cast<size_t>(std::min(page + 1, Pages(task) - 1))];
       const KvLayout& layout = *arguments_.layout;
       kernel_.add_page({.q = tile_.q,
                         .ldq = head_dim_,
@@ -166,7 +168,8 @@ class Worker {
                         .state = state,
                         .out = out,
                         .ldout = head_dim_,
-                        .scratch = tile_.scores});
+                        .scratch = tile_.scores,
+                        .next = next + layout.k_offset(arguments_.layer, task.kv_head)});
     }
   }
 

@@ -36,6 +36,9 @@ struct AttentionBlock {
   float* out;  // [n_queries][ldout], unnormalised: sum of exp(score - max) * v; zero at the start
   int64_t ldout;
   float* scratch;  // at least n_queries * kPageTokens floats, 64-byte aligned
+  // Where the next page's keys stand, or null. V must follow K then, in both pages: while the keys
+  // are read the values are fetched, and while the values are read the next keys. Only a hint.
+  const std::byte* next;
 };
 
 // Kernels for one KV dtype (kF32 or kF16) at one ISA level.

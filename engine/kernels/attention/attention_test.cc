@@ -143,7 +143,8 @@ void AddPage(const AttentionKernel& kernel, const std::vector<Query>& queries, s
                    .state = states.data(),
                    .out = out.data(),
                    .ldout = static_cast<int64_t>(ldout),
-                   .scratch = scratch});
+                   .scratch = scratch,
+                   .next = nullptr});
   for (size_t i = 0; i < n; ++i) {
     rows[i].state = states[i];
     std::copy_n(out.begin() + static_cast<ptrdiff_t>(i * ldout), head_dim, rows[i].out.begin());

@@ -38,12 +38,20 @@ struct FastAttention {
     return fit >= 8 ? 8 : fit >= 4 ? 4 : fit >= 2 ? 2 : 1;
   }
 
-  // acc[r][c] += a[r][i] b[i][c] for i = begin, ..., end - 1. `a` and `b` stand at row 0, i = 0.
-  template <int R, int C>
+  // acc[r][c] += a[r][i] b[i][c] for i = 0, ..., n - 1. `a` and `b` stand at row 0, i = 0. With
+  // `kFetch`, each step also fetches as many bytes from `ahead` on as it reads of b: the hardware's
+  // prefetchers stop at the end of every 4 KiB, and the sums cannot hide that.
+  template <int R, int C, bool kFetch>
   [[gnu::always_inline]] static void Accumulate(const float* a, int64_t lda, const Stored* b,
-                                                int64_t ldb, int64_t begin, int64_t end,
+                                                int64_t ldb, int64_t n, const std::byte* ahead,
                                                 Tile<R, C>& acc) {
-    for (int64_t i = begin; i < end; ++i) {
+    constexpr int64_t kStepBytes = int64_t{C} * kLanes * int64_t{sizeof(Stored)};
+    for (int64_t i = 0; i < n; ++i) {
+      if constexpr (kFetch) {
+        for (int64_t line = 0; line < kStepBytes; line += 64) {
+          __builtin_prefetch(ahead + i * kStepBytes + line);
+        }
+      }
       const Stored* row = b + i * ldb;
       if constexpr (R < C) {  // fewer registers hold all of a than all of b
         Row<R> x;
@@ -70,7 +78,7 @@ struct FastAttention {
   }
 
   // Scores of R rows against all tokens of the page that one of them sees.
-  template <int R>
+  template <int R, bool kFetch>
   static void ScoreRows(const AttentionBlock& block, int64_t row, int visible_max, float* scores) {
     constexpr int kPageVectors = kPageTokens / kLanes;
     constexpr int C = Columns(R) < kPageVectors ? Columns(R) : kPageVectors;
@@ -83,7 +91,8 @@ struct FastAttention {
 #pragma GCC unroll 8
         for (int c = 0; c < C; ++c) acc[r][c] = V::Set(0);
       }
-      Accumulate<R, C>(q, block.ldq, keys + t, kPageTokens, 0, block.head_dim, acc);
+      Accumulate<R, C, kFetch>(q, block.ldq, keys + t, kPageTokens, block.head_dim,
+                               block.v + t * block.head_dim * int64_t{sizeof(Stored)}, acc);
 #pragma GCC unroll 8
       for (int r = 0; r < R; ++r) {
 #pragma GCC unroll 8
@@ -125,7 +134,7 @@ struct FastAttention {
 
   // One tile of out: C vectors of R rows from column d on. All rows see the tokens before `common`;
   // each row then goes on alone to its own last token.
-  template <int R, int C>
+  template <int R, int C, bool kFetch>
   static void ValueTile(const AttentionBlock& block, int64_t row, int64_t d, int common,
                         const float* weights, const float* corrections) {
     const auto* values = reinterpret_cast<const Stored*>(block.v) + d;
@@ -139,7 +148,8 @@ struct FastAttention {
         acc[r][c] = V::Mul(V::Load(out + r * block.ldout + c * kLanes), correction);
       }
     }
-    Accumulate<R, C>(weights, kPageTokens, values, block.head_dim, 0, common, acc);
+    Accumulate<R, C, kFetch>(weights, kPageTokens, values, block.head_dim, common,
+                             block.next + d * kPageTokens * int64_t{sizeof(Stored)}, acc);
 #pragma GCC unroll 8
     for (int r = 0; r < R; ++r) {
       for (int64_t t = common; t < block.visible[row + r]; ++t) {
@@ -168,14 +178,14 @@ struct FastAttention {
   }
 
   // Columns [d, head_dim) of R rows, the widest tiles first.
-  template <int R, int C>
+  template <int R, int C, bool kFetch>
   static void ValueColumns(const AttentionBlock& block, int64_t row, int64_t d, int common,
                            const float* weights, const float* corrections) {
     for (; d + C * kLanes <= block.head_dim; d += C * kLanes) {
-      ValueTile<R, C>(block, row, d, common, weights, corrections);
+      ValueTile<R, C, kFetch>(block, row, d, common, weights, corrections);
     }
     if constexpr (C > 1) {
-      ValueColumns<R, C / 2>(block, row, d, common, weights, corrections);
+      ValueColumns<R, C / 2, kFetch>(block, row, d, common, weights, corrections);
     } else if (d < block.head_dim) {
       for (int r = 0; r < R; ++r) {
         ValueTail(block, row + r, d, weights + r * kPageTokens, corrections[r]);
@@ -213,7 +223,14 @@ struct FastAttention {
       const int64_t n = end - row < kRowsMax ? end - row : kRowsMax;
       float* scores = block.scratch + row * kPageTokens;
       const int visible_max = VisibleMax(block.visible + row, n);
-      Group<kRowsMax>(n, [&]<int R>() { ScoreRows<R>(block, row, visible_max, scores); });
+      const bool fetch = row == 0 && block.next != nullptr;
+      Group<kRowsMax>(n, [&]<int R>() {
+        if (fetch) {
+          ScoreRows<R, true>(block, row, visible_max, scores);
+        } else {
+          ScoreRows<R, false>(block, row, visible_max, scores);
+        }
+      });
       for (int64_t r = 0; r < n; ++r) {
         corrections[row - begin + r] =
             SoftMaxRow(scores + r * kPageTokens, block.visible[row + r], block.state[row + r]);
@@ -224,8 +241,13 @@ struct FastAttention {
       const float* weights = block.scratch + row * kPageTokens;
       const float* correction = corrections + (row - begin);
       const int common = VisibleMin(block.visible + row, n);
+      const bool fetch = row == 0 && block.next != nullptr;
       Group<kRowsMax>(n, [&]<int R>() {
-        ValueColumns<R, Columns(R)>(block, row, 0, common, weights, correction);
+        if (fetch) {
+          ValueColumns<R, Columns(R), true>(block, row, 0, common, weights, correction);
+        } else {
+          ValueColumns<R, Columns(R), false>(block, row, 0, common, weights, correction);
+        }
       });
     }
   }
