@@ -1,6 +1,7 @@
 // Speed of attention against the limits of this machine, measured in the same run.
 //
-//   attention_bench [--isa avx512bf16] [--threads 1,2] [--kv F16,F32] [--heads 12:2,32:32,32:8]
+//   attention_bench [--isa avx512bf16] [--threads 1,2] [--kv F32,F16,BF16,F8_E4M3] [--heads
+//   12:2,32:32,32:8]
 //                   [--head-dim 128,64] [--context 1024,4096,16384] [--prefill 512,4096]
 //                   [--rounds 5]
 //
@@ -164,6 +165,7 @@ class Case {
       AttentionArguments arguments = Arguments(0);
       arguments.sequences = {&first, 1};
       StoreKv(context, arguments, k.data(), v.data(), width);
+      member.Barrier();
       const int64_t layer_bytes = layout_.page_bytes() / layout_.layers;
       const int64_t blocks = static_cast<int64_t>(pages_.size()) * layout_.layers;
       const auto [begin, end] = member.Share(blocks);
@@ -270,7 +272,8 @@ bool ForEachShape(const Settings& settings,
       }
       return DType::kF64;
     }();
-    if (type != DType::kF16 && type != DType::kF32) {
+    if (type != DType::kF16 && type != DType::kF32 && type != DType::kBF16 &&
+        type != DType::kF8E4M3) {
       fmt::print(stderr, "--kv {}: no such type of pages\n", kv);
       return false;
     }

@@ -12,7 +12,7 @@
 
 namespace inhouse::apps {
 
-// --model, --threads, --isa, --context. The values arrive when the flags are parsed.
+// --model, --threads, --isa, --context, --kv-type. The values arrive when the flags are parsed.
 void AddEngineFlags(CLI::App& app, engine::EngineOptions* options);
 
 // Sampling flags. Values that are not given stay as the model's own defaults say (see

@@ -2,6 +2,7 @@
 #include <cstdio>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "apps/inhouse/engine_flags.h"
@@ -61,7 +62,9 @@ absl::StatusOr<Inspection> Inspect(InspectFlags& flags) {
                                .value = flags.engine.isa,
                                .expected = "a level that `inhouse doctor` lists"});
   }
-  out.model = engine::Model::Bind(*out.checkpoint, *kernels);
+  INHOUSE_ASSIGN_OR_RETURN(const std::optional<engine::DType> kv,
+                           engine::ParseKvType(flags.engine.kv_type));
+  out.model = engine::Model::Bind(*out.checkpoint, *kernels, kv);
   if (!out.model.ok()) return out;
   const int threads = flags.engine.threads > 0 ? flags.engine.threads : base::DefaultThreadCount();
   out.plan = engine::PlanBytes(**out.model, flags.engine, threads, engine::AvailableMemory());
@@ -108,8 +111,9 @@ void PrintJson(const Inspection& in, const InspectFlags& flags) {
   if (in.plan.ok()) {
     const engine::BytePlan& plan = *in.plan;
     out["bytes"] = {{"weights", plan.bytes.weights}, {"kv_per_token", plan.bytes.kv_per_token},
-                    {"kv", plan.bytes.kv},           {"scratch", plan.bytes.scratch},
-                    {"total", plan.total()},         {"available", plan.available}};
+                    {"kv_type", plan.bytes.kv_type}, {"kv", plan.bytes.kv},
+                    {"scratch", plan.bytes.scratch}, {"total", plan.total()},
+                    {"available", plan.available}};
     out["fits"] = true;
     out["served_context_tokens"] = plan.limits.context_tokens;
   } else if (in.model.ok()) {

@@ -73,7 +73,8 @@ absl::Status PrintBytePlan(const engine::EngineOptions& options) {
                                .value = options.isa,
                                .expected = "a level that `inhouse doctor` lists"});
   }
-  INHOUSE_ASSIGN_OR_RETURN(const auto model, engine::Model::Bind(*checkpoint, *kernels));
+  INHOUSE_ASSIGN_OR_RETURN(const auto kv, engine::ParseKvType(options.kv_type));
+  INHOUSE_ASSIGN_OR_RETURN(const auto model, engine::Model::Bind(*checkpoint, *kernels, kv));
   const int threads = options.threads > 0 ? options.threads : base::DefaultThreadCount();
   INHOUSE_ASSIGN_OR_RETURN(const engine::BytePlan plan,
                            engine::PlanBytes(*model, options, threads, engine::AvailableMemory()));

@@ -45,9 +45,10 @@ absl::StatusOr<const Architecture*> FindArchitecture(const Checkpoint& checkpoin
 }
 
 absl::StatusOr<std::unique_ptr<Model>> Model::Bind(const Checkpoint& checkpoint,
-                                                   const KernelTable& kernels) {
+                                                   const KernelTable& kernels,
+                                                   std::optional<DType> kv) {
   INHOUSE_ASSIGN_OR_RETURN(const Architecture* architecture, FindArchitecture(checkpoint));
-  return architecture->bind(checkpoint, kernels, *architecture);
+  return architecture->bind(checkpoint, kernels, kv, *architecture);
 }
 
 }  // namespace inhouse::engine

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <span>
 
 #include "absl/status/statusor.h"
@@ -15,6 +16,7 @@ struct Architecture {
   const char* gguf;        // general.architecture
   absl::StatusOr<std::unique_ptr<Model>> (*bind)(const Checkpoint& checkpoint,
                                                  const KernelTable& kernels,
+                                                 std::optional<DType> kv,
                                                  const Architecture& architecture);
 };
 

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -25,6 +26,7 @@ struct ModelFacts {
   int64_t parameters_active = 0;  // used for one token
   int64_t weight_bytes = 0;       // in memory, packed
   int64_t page_bytes = 0;         // of kPageTokens tokens of one sequence
+  DType kv = DType::kF32;         // of the pages
   int64_t product_ops = 0;        // multiplications and additions of one token's matrix products
   ActivationLayout arithmetic = ActivationLayout::kF32;  // of most of them
 };
@@ -35,9 +37,10 @@ class Model {
  public:
   // Binds the checkpoint's tensors for this kernel level and checks every shape; allocates nothing
   // large. The checkpoint must outlive the model. Errors name file, tensor or field, and what was
-  // expected.
+  // expected. Without `kv` the model chooses the type of its pages (docs/decisions/0010).
   static absl::StatusOr<std::unique_ptr<Model>> Bind(const Checkpoint& checkpoint,
-                                                     const KernelTable& kernels);
+                                                     const KernelTable& kernels,
+                                                     std::optional<DType> kv = std::nullopt);
   virtual ~Model() = default;
 
   virtual const ModelFacts& facts() const = 0;

@@ -1,6 +1,7 @@
 // Engine::Load: from a path to a running engine.
 #include <algorithm>
 #include <filesystem>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -88,7 +89,8 @@ absl::StatusOr<std::unique_ptr<Engine>> Engine::Load(const EngineOptions& option
   loaded.options = options;
   INHOUSE_ASSIGN_OR_RETURN(loaded.kernels, ChooseKernels(options.isa));
   INHOUSE_ASSIGN_OR_RETURN(loaded.checkpoint, Checkpoint::Open(options.model));
-  INHOUSE_ASSIGN_OR_RETURN(loaded.model, Model::Bind(*loaded.checkpoint, *loaded.kernels));
+  INHOUSE_ASSIGN_OR_RETURN(const std::optional<DType> kv, ParseKvType(options.kv_type));
+  INHOUSE_ASSIGN_OR_RETURN(loaded.model, Model::Bind(*loaded.checkpoint, *loaded.kernels, kv));
   INHOUSE_RETURN_IF_ERROR(LoadTokenizerAndFormat(&loaded));
   loaded.team = std::make_unique<base::ThreadTeam>(
       options.threads > 0 ? options.threads : base::DefaultThreadCount());

@@ -26,16 +26,17 @@
 namespace inhouse::engine {
 
 struct EngineOptions {
-  std::string model = {};       // directory, .gguf, or first file of a split GGUF
-  int threads = 0;              // 0: the physical cores that the process may use
-  std::string isa = {};         // kernel level by name; "" = best supported
-  int64_t context_tokens = 0;   // of one sequence; 0: the model's own, as far as memory allows
-  int64_t kv_bytes = 0;         // for all sequences; 0: enough for one whole context, or what fits
-  int max_sequences = 16;       // that run at the same time
-  int64_t prefill_chunk = 512;  // prompt tokens of one step at most
-  int queue_max = 256;          // waiting requests; more are refused
-  bool need_tokenizer = true;   // false: a checkpoint without a tokenizer is accepted; stop strings
-                                // and text are unavailable
+  std::string model = {};        // directory, .gguf, or first file of a split GGUF
+  int threads = 0;               // 0: the physical cores that the process may use
+  std::string isa = {};          // kernel level by name; "" = best supported
+  int64_t context_tokens = 0;    // of one sequence; 0: the model's own, as far as memory allows
+  std::string kv_type = "auto";  // of the KV cache: f32, f16, bf16, fp8; auto: as the weights ask
+  int64_t kv_bytes = 0;          // for all sequences; 0: enough for one whole context, or what fits
+  int max_sequences = 16;        // that run at the same time
+  int64_t prefill_chunk = 512;   // prompt tokens of one step at most
+  int queue_max = 256;           // waiting requests; more are refused
+  bool need_tokenizer = true;  // false: a checkpoint without a tokenizer is accepted; stop strings
+                               // and text are unavailable
 };
 
 struct GenerateRequest {
@@ -96,6 +97,7 @@ class Session {
 struct ByteSize {
   int64_t weights = 0;       // packed, as it will be in memory
   int64_t kv_per_token = 0;  // of one sequence
+  std::string kv_type = {};  // "f16", as EngineOptions::kv_type names them
   int64_t kv = 0;            // pages in all
   int64_t scratch = 0;
 };

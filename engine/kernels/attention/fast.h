@@ -1,4 +1,5 @@
-// Attention in vectors of V (elementwise/vector_*.h): one source for every fast level.
+// Attention in vectors of V (elementwise/vector_*.h): one source for every fast level and type of
+// pages.
 //
 // Both products of a page, scores = q K and out += P V, are the same tile: R rows times C vectors
 // of accumulators, each fed one k-step at a time, so that every load of the page serves R rows. A
@@ -14,6 +15,7 @@
 #include <limits>
 
 #include "engine/kernels/attention/attention.h"
+#include "engine/kernels/elementwise/stored_types.h"
 
 namespace inhouse::engine {
 
@@ -22,6 +24,10 @@ struct FastAttention {
   using Reg = typename V::Reg;
   static constexpr int kLanes = V::kLanes;
   static constexpr int kRowsMax = 6;
+  // A block begins with the scales of its tokens. They are applied to sums: a score is multiplied
+  // by its key's scale, a weight by its value's.
+  static constexpr bool kScaled = kDType == DType::kF8E4M3;
+  static constexpr int64_t kScaleBytes = kScaled ? kPageTokens * int64_t{sizeof(float)} : 0;
   // Rows that are scored before their values are added: their weights stay in L1 beside the page.
   static constexpr int64_t kRowBlock = 4 * kRowsMax;
   static constexpr float kMinusInfinity = -std::numeric_limits<float>::infinity();
@@ -77,12 +83,20 @@ struct FastAttention {
     }
   }
 
+  static const Stored* Codes(const std::byte* block) {
+    return reinterpret_cast<const Stored*>(block + kScaleBytes);
+  }
+  // Scales of kLanes tokens from `token` on, times what V::Load leaves out.
+  static Reg Scales(const std::byte* block, int token) {
+    return V::Mul(V::Load(reinterpret_cast<const float*>(block) + token), V::Set(kE4M3Load));
+  }
+
   // Scores of R rows against all tokens of the page that one of them sees.
   template <int R, bool kFetch>
   static void ScoreRows(const AttentionBlock& block, int64_t row, int visible_max, float* scores) {
     constexpr int kPageVectors = kPageTokens / kLanes;
     constexpr int C = Columns(R) < kPageVectors ? Columns(R) : kPageVectors;
-    const auto* keys = reinterpret_cast<const Stored*>(block.k);
+    const Stored* keys = Codes(block.k);
     const float* q = block.q + row * block.ldq;
     for (int t = 0; t < visible_max; t += C * kLanes) {
       Tile<R, C> acc;
@@ -96,35 +110,45 @@ struct FastAttention {
 #pragma GCC unroll 8
       for (int r = 0; r < R; ++r) {
 #pragma GCC unroll 8
-        for (int c = 0; c < C; ++c) V::Store(scores + r * kPageTokens + t + c * kLanes, acc[r][c]);
+        for (int c = 0; c < C; ++c) {
+          if constexpr (kScaled) acc[r][c] = V::Mul(acc[r][c], Scales(block.k, t + c * kLanes));
+          V::Store(scores + r * kPageTokens + t + c * kLanes, acc[r][c]);
+        }
       }
     }
   }
 
-  // Turns the scores of one row into weights, zero from `visible` on. Returns the factor that
-  // brings what the row has summed so far to the new maximum.
-  static float SoftMaxRow(float* scores, int visible, AttentionState& state) {
+  // Turns the scores of one row into weights, zero from `visible` on, and applies the values'
+  // scales. Returns the factor that brings what the row has summed so far to the new maximum.
+  static float SoftMaxRow(float* scores, int visible, const std::byte* values,
+                          AttentionState& state) {
     constexpr int kVectors = kPageTokens / kLanes;
     Row<kVectors> score;
     Reg max = V::Set(kMinusInfinity);
+#pragma GCC unroll 8
     for (int c = 0; c < kVectors; ++c) {
-      score[c] = V::KeepFirst(V::Load(scores + c * kLanes), visible - c * kLanes, kMinusInfinity);
+      score[c] = V::Load(scores + c * kLanes);
+      if (visible < kPageTokens) {
+        score[c] = V::KeepFirst(score[c], visible - c * kLanes, kMinusInfinity);
+      }
       max = V::Max(score[c], max);
     }
     const float page_max = V::ReduceMax(max);
     const float new_max = page_max > state.max ? page_max : state.max;
-    // While every score is -inf any finite base serves: the weights are exp(-inf) = 0, not NaN.
+    // While every score is -inf any finite base serves: the weights are 2^-inf = 0, not NaN.
     const float base = new_max == kMinusInfinity ? 0.0F : new_max;
     Reg sum = V::Set(0);
+#pragma GCC unroll 8
     for (int c = 0; c < kVectors; ++c) {
-      const Reg weight = V::Exp(V::Sub(score[c], V::Set(base)));
-      V::Store(scores + c * kLanes, weight);
+      Reg weight = V::Exp2(V::Sub(score[c], V::Set(base)));
       sum = V::Add(sum, weight);
+      if constexpr (kScaled) weight = V::Mul(weight, Scales(values, c * kLanes));
+      V::Store(scores + c * kLanes, weight);
     }
     float correction = 1.0F;
     if (state.max != base) {
       float lanes[size_t{V::kLanes}];
-      V::Store(lanes, V::Exp(V::Set(state.max - base)));
+      V::Store(lanes, V::Exp2(V::Set(state.max - base)));
       correction = lanes[0];
     }
     state.max = new_max;
@@ -137,7 +161,7 @@ struct FastAttention {
   template <int R, int C, bool kFetch>
   static void ValueTile(const AttentionBlock& block, int64_t row, int64_t d, int common,
                         const float* weights, const float* corrections) {
-    const auto* values = reinterpret_cast<const Stored*>(block.v) + d;
+    const Stored* values = Codes(block.v) + d;
     float* out = block.out + row * block.ldout + d;
     Tile<R, C> acc;
 #pragma GCC unroll 8
@@ -167,7 +191,7 @@ struct FastAttention {
   // The last head_dim % kLanes columns of one row.
   static void ValueTail(const AttentionBlock& block, int64_t row, int64_t d, const float* weights,
                         float correction) {
-    const auto* values = reinterpret_cast<const Stored*>(block.v) + d;
+    const Stored* values = Codes(block.v) + d;
     float* out = block.out + row * block.ldout + d;
     const int64_t n = block.head_dim - d;
     Reg acc = V::Mul(V::LoadN(out, n), V::Set(correction));
@@ -216,11 +240,25 @@ struct FastAttention {
     return min;
   }
 
-  // A run of rows that all see something.
+  // Rows of a tile: as many as fit, and such that the last tile is not much smaller than the
+  // others.
+  static int64_t TileRows(int64_t rows) {
+    const int64_t tiles = (rows + kRowsMax - 1) / kRowsMax;
+    return (rows + tiles - 1) / tiles;
+  }
+
+  template <int R, bool kFetch>
+  static void ValueRows(const AttentionBlock& block, int64_t row, const float* corrections) {
+    ValueColumns<R, Columns(R), kFetch>(block, row, 0, VisibleMin(block.visible + row, R),
+                                        block.scratch + row * kPageTokens, corrections);
+  }
+
+  // A run of rows that all see something. The first tile fetches ahead for all.
   static void AddRows(const AttentionBlock& block, int64_t begin, int64_t end) {
     float corrections[size_t{kRowBlock}];
-    for (int64_t row = begin; row < end; row += kRowsMax) {
-      const int64_t n = end - row < kRowsMax ? end - row : kRowsMax;
+    const int64_t tile = TileRows(end - begin);
+    for (int64_t row = begin; row < end; row += tile) {
+      const int64_t n = end - row < tile ? end - row : tile;
       float* scores = block.scratch + row * kPageTokens;
       const int visible_max = VisibleMax(block.visible + row, n);
       const bool fetch = row == 0 && block.next != nullptr;
@@ -232,21 +270,17 @@ struct FastAttention {
         }
       });
       for (int64_t r = 0; r < n; ++r) {
-        corrections[row - begin + r] =
-            SoftMaxRow(scores + r * kPageTokens, block.visible[row + r], block.state[row + r]);
+        corrections[row - begin + r] = SoftMaxRow(scores + r * kPageTokens, block.visible[row + r],
+                                                  block.v, block.state[row + r]);
       }
     }
-    for (int64_t row = begin; row < end; row += kRowsMax) {
-      const int64_t n = end - row < kRowsMax ? end - row : kRowsMax;
-      const float* weights = block.scratch + row * kPageTokens;
-      const float* correction = corrections + (row - begin);
-      const int common = VisibleMin(block.visible + row, n);
+    for (int64_t row = begin; row < end; row += tile) {
       const bool fetch = row == 0 && block.next != nullptr;
-      Group<kRowsMax>(n, [&]<int R>() {
+      Group<kRowsMax>(end - row < tile ? end - row : tile, [&]<int R>() {
         if (fetch) {
-          ValueColumns<R, Columns(R), true>(block, row, 0, common, weights, correction);
+          ValueRows<R, true>(block, row, corrections + (row - begin));
         } else {
-          ValueColumns<R, Columns(R), false>(block, row, 0, common, weights, correction);
+          ValueRows<R, false>(block, row, corrections + (row - begin));
         }
       });
     }
@@ -265,6 +299,16 @@ struct FastAttention {
     }
   }
 
+  // What lies beyond F16's largest number is stored as that: attention with one number that is too
+  // small is better than none, and infinities would spread to every token behind. An infinity stays
+  // one.
+  static void KeepFinite(const float* values, int64_t n, uint16_t* codes) {
+    for (int64_t i = 0; i < n; ++i) {
+      const bool infinite = __builtin_isinf(values[i]);
+      if ((codes[i] & 0x7FFFU) == 0x7C00U && !infinite) --codes[i];
+    }
+  }
+
   static void StoreToken(const float* key, const float* value, int head_dim, int slot, std::byte* k,
                          std::byte* v) {
     auto* keys = reinterpret_cast<Stored*>(k) + slot;
@@ -273,12 +317,57 @@ struct FastAttention {
       const int64_t n = head_dim - d < kLanes ? head_dim - d : kLanes;
       Stored lanes[size_t{V::kLanes}];
       V::Store(lanes, V::LoadN(key + d, n));
+      if constexpr (kDType == DType::kF16) KeepFinite(key + d, n, lanes);
       for (int64_t j = 0; j < n; ++j) keys[(d + j) * kPageTokens] = lanes[j];
       V::StoreN(values + d, V::LoadN(value + d, n), n);
+      if constexpr (kDType == DType::kF16) KeepFinite(value + d, n, values + d);
     }
   }
 
-  static constexpr AttentionKernel kTable = {V::kName, kDType, StoreToken, AddPage};
+  // Scales one token's row to less than 256 by a power of two and rounds it to E4M3; code i goes to
+  // codes[i * stride]. As in ref.cc.
+  static void StoreScaled(const float* row, int64_t n, int64_t stride, float* scale, E4M3* codes) {
+    uint32_t largest = 0;
+    for (int64_t i = 0; i < n; ++i) {
+      const uint32_t magnitude = __builtin_bit_cast(uint32_t, row[i]) & 0x7FFFFFFFU;
+      largest = magnitude > largest ? magnitude : largest;
+    }
+    const uint32_t exponent = largest >> 23 < 8 ? 8 : largest >> 23;
+    if (exponent == 0xFF) {  // infinity or NaN: nothing finite comes of this token
+      *scale = __builtin_nanf("");
+      for (int64_t i = 0; i < n; ++i) codes[i * stride].bits = 0;
+      return;
+    }
+    *scale = __builtin_bit_cast(float, (exponent - 7) << 23);
+    const float inverse = __builtin_bit_cast(float, (261 - exponent) << 23);
+    for (int64_t i = 0; i < n; ++i) {
+      const uint32_t bits = __builtin_bit_cast(uint32_t, row[i] * inverse);
+      const uint32_t magnitude = bits & 0x7FFFFFFFU;
+      const uint32_t normal = ((magnitude + 0x7FFFFU + (magnitude >> 20 & 1U)) >> 20) - 960;
+      // Adding 2^14 aligns the last bit of a subnormal with the last bit of float.
+      const float aligned = __builtin_bit_cast(float, magnitude) + 0x1p14F;
+      const uint32_t subnormal = __builtin_bit_cast(uint32_t, aligned) - 0x46800000U;
+      const uint32_t code = magnitude < 0x3C800000U ? subnormal : normal;
+      codes[i * stride].bits = static_cast<uint8_t>((bits >> 24 & 0x80U) | code);
+    }
+  }
+
+  static void StoreScaledToken(const float* key, const float* value, int head_dim, int slot,
+                               std::byte* k, std::byte* v) {
+    StoreScaled(key, head_dim, kPageTokens, reinterpret_cast<float*>(k) + slot,
+                reinterpret_cast<E4M3*>(k + kScaleBytes) + slot);
+    StoreScaled(value, head_dim, 1, reinterpret_cast<float*>(v) + slot,
+                reinterpret_cast<E4M3*>(v + kScaleBytes) + int64_t{slot} * head_dim);
+  }
+
+  static constexpr auto Store() {
+    if constexpr (kScaled) {
+      return StoreScaledToken;
+    } else {
+      return StoreToken;
+    }
+  }
+  static constexpr AttentionKernel kTable = {V::kName, kDType, Store(), AddPage};
 };
 
 }  // namespace inhouse::engine

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 
 #include "absl/status/statusor.h"
 #include "engine/models/architecture.h"
@@ -13,6 +14,7 @@ namespace inhouse::engine {
 // A row of the table of architectures.
 absl::StatusOr<std::unique_ptr<Model>> BindDense(const Checkpoint& checkpoint,
                                                  const KernelTable& kernels,
+                                                 std::optional<DType> kv,
                                                  const Architecture& architecture);
 
 }  // namespace inhouse::engine
