@@ -117,7 +117,7 @@ TEST_P(AttentionTest, ChunksAndThreadsDoNotChangeTheBits) {
 // the weights move with them.
 TEST_P(AttentionTest, RoundedPagesAreNear) {
   const std::vector<float> exact = Fixture(200).Run(*TableFor(GetParam()), 2, 50);
-  for (const auto [type, tolerance] :
+  for (const auto& [type, tolerance] :
        {std::pair{DType::kF16, 0x1p-8F}, {DType::kBF16, 0x1p-5F}, {DType::kF8E4M3, 0x1p-1F}}) {
     const std::vector<float> rounded = Fixture(200, type).Run(*TableFor(GetParam()), 2, 50);
     float worst = 0;

@@ -61,6 +61,7 @@ struct Scaled {
   // |x| < 256 to the nearest code, ties to even.
   static uint8_t Encode(float x) {
     const uint8_t sign = std::signbit(x) ? 0x80 : 0;
+    if (x == 0) return sign;
     int exponent = 0;
     std::frexp(x, &exponent);
     // x = f 2^exponent with 0.5 <= f < 1: four significant bits, and no step below 2^-9.
