@@ -110,7 +110,7 @@ std::vector<Sampler::Candidate> Sampler::AtLeast(float floor) const {
   return found;
 }
 
-// What min-p, top-k and top-p leave, best first; at least one candidate.
+// What min-p, top-k and top-p leave, best first (by id if only min-p cuts); at least one candidate.
 std::vector<Sampler::Candidate> Sampler::SelectTop(float max) const {
   const float min_p_floor = options_.min_p > 0 ? max + std::log(options_.min_p) : kNever;
   const auto weight = [max](const Candidate& c) {
@@ -155,6 +155,8 @@ std::vector<Sampler::Candidate> Sampler::SelectTop(float max) const {
     std::nth_element(all.begin(), all.begin() + options_.top_k, all.end(), better);
     all.resize(k);
   }
+  // Nothing but min-p: the draw needs no order, and flat logits leave very many.
+  if (!limited && p >= 1) return all;
   std::sort(all.begin(), all.end(), better);
   if (p >= 1) return all;
   if (limited) {
