@@ -124,4 +124,15 @@ void MappedFile::DontNeed(size_t offset, size_t size) const {
   Advise(bytes(), offset, size, MADV_DONTNEED);
 }
 
+void MappedFile::ReadAhead(size_t offset, size_t size) const {
+  if (size == 0 || offset >= size_) return;
+  const size_t page = static_cast<size_t>(sysconf(_SC_PAGESIZE));
+  const size_t last = (std::min(offset + size, size_) - 1) / page * page;
+  unsigned char resident = 1;
+  if (mincore(const_cast<std::byte*>(data_) + last, 1, &resident) != 0 || (resident & 1) != 0) {
+    return;
+  }
+  WillNeed(offset, size);
+}
+
 }  // namespace inhouse::base

@@ -37,6 +37,9 @@ class MappedFile {
   // any more.
   void WillNeed(size_t offset, size_t size) const;
   void DontNeed(size_t offset, size_t size) const;
+  // WillNeed, unless the last of these pages is in memory already: asking is much cheaper than
+  // walking through pages that are there.
+  void ReadAhead(size_t offset, size_t size) const;
 
  private:
   MappedFile(std::string path, const std::byte* data, size_t size)

@@ -56,17 +56,18 @@ void LookAtLoad(Findings* findings) {
 void Measure(Report* report) {
   const auto before = ReadCpuTicks();
   Findings& findings = report->findings;
+  engine::LimitsProbe all(findings.threads);
+  engine::LimitsProbe one(1);
   for (int round = 0; round < 3 && !Interrupted(); ++round) {
-    const engine::MachineLimits limits = engine::MeasureLimits(findings.threads);
+    const engine::MachineLimits limits = all.Sample();
     report->limits.memory_read_gb_s =
         std::max(report->limits.memory_read_gb_s, limits.memory_read_gb_s);
     report->limits.f32_gop_s = std::max(report->limits.f32_gop_s, limits.f32_gop_s);
     report->limits.bf16_gop_s = std::max(report->limits.bf16_gop_s, limits.bf16_gop_s);
     report->limits.int8_gop_s = std::max(report->limits.int8_gop_s, limits.int8_gop_s);
     findings.memory_read_gb_s_1_thread =
-        std::max(findings.memory_read_gb_s_1_thread, engine::MeasureLimits(1).memory_read_gb_s);
+        std::max(findings.memory_read_gb_s_1_thread, one.Sample().memory_read_gb_s);
   }
-  engine::ReleaseLimitsMemory();
   findings.memory_read_gb_s = report->limits.memory_read_gb_s;
   const auto after = ReadCpuTicks();
   if (before.has_value() && after.has_value()) {

@@ -14,6 +14,7 @@
 #include "base/file.h"
 #include "base/status.h"
 #include "fmt/format.h"
+#include "lifecycle/registry/names.h"
 #include "lifecycle/registry/resolve.h"
 #include "nlohmann/json.hpp"
 
@@ -47,7 +48,7 @@ class EventQueue {
 
 }  // namespace
 
-void AddEngineFlags(CLI::App& app, engine::EngineOptions* options) {
+void AddModelFlags(CLI::App& app, engine::EngineOptions* options) {
   app.add_option("-m,--model", options->model,
                  "directory (config.json, *.safetensors, tokenizer.json), .gguf file, or a name of "
                  "the local store")
@@ -58,6 +59,15 @@ void AddEngineFlags(CLI::App& app, engine::EngineOptions* options) {
   app.add_option("--isa", options->isa,
                  "kernel level, for tests (default: the best that this CPU has)")
       ->envname("INHOUSE_ISA");
+  app.add_option("--activation-bits", options->activation_bits,
+                 "of activations that meet integer weights: 16, or 8 for a faster prefill that "
+                 "costs accuracy (`inhouse compare` says how much)")
+      ->capture_default_str()
+      ->check(CLI::IsMember({8, 16}));
+}
+
+void AddEngineFlags(CLI::App& app, engine::EngineOptions* options) {
+  AddModelFlags(app, options);
   app.add_option("-c,--context", options->context_tokens,
                  "tokens of one sequence at most (default: the model's, as far as memory allows)")
       ->check(CLI::Range(int64_t{1}, int64_t{1} << 32));
@@ -66,6 +76,9 @@ void AddEngineFlags(CLI::App& app, engine::EngineOptions* options) {
                  "(half the memory, less exact); auto: f32 for f32 and f16 weights, else f16")
       ->check(CLI::IsMember({"auto", "f32", "f16", "bf16", "fp8"}))
       ->capture_default_str();
+  app.add_option("--packed", options->packed,
+                 "a file of `inhouse pack` to map instead of packing the weights, or 'off' "
+                 "(default: the one in the local store, if there is one)");
 }
 
 void SamplingFlags::Add(CLI::App& app) {
@@ -104,12 +117,46 @@ engine::SamplingOptions SamplingFlags::Apply(const engine::SamplingOptions& defa
   return out;
 }
 
+void FindPacked(engine::EngineOptions* options) {
+  if (options->packed == "off") {
+    options->packed.clear();
+    return;
+  }
+  if (!options->packed.empty()) return;
+  // Without a home there is no store, and nothing to find in it.
+  const absl::StatusOr<std::string> home = lifecycle::StoreHome();
+  if (home.ok()) options->packed_cache = *home + "/packed";
+}
+
+void ReportPacked(const engine::Engine& engine) {
+  const std::string& problem = engine.info().load.problem;
+  if (!problem.empty()) fmt::print(stderr, "packed weights passed over: {}\n", problem);
+}
+
+nlohmann::ordered_json LoadJson(const engine::LoadReport& load) {
+  nlohmann::ordered_json out = {
+      {"open_ms", load.open_ms},       {"bind_ms", load.bind_ms},
+      {"weights_ms", load.weights_ms}, {"buffers_ms", load.buffers_ms},
+      {"total_ms", load.total_ms},     {"stored_bytes", load.stored_bytes}};
+  if (load.packed.empty()) {
+    out["packed"] = nullptr;
+  } else {
+    out["packed"] = load.packed;
+  }
+  return out;
+}
+
 absl::StatusOr<std::unique_ptr<engine::Engine>> LoadEngine(engine::EngineOptions options) {
   INHOUSE_ASSIGN_OR_RETURN(options.model, lifecycle::ResolveModel(options.model));
+  FindPacked(&options);
   ProgressBar bar("loading");
-  return engine::Engine::Load(options, [&bar](int64_t done, int64_t total) {
-    bar.Set(static_cast<uint64_t>(done), static_cast<uint64_t>(total));
-  });
+  INHOUSE_ASSIGN_OR_RETURN(auto engine,
+                           engine::Engine::Load(options, [&bar](int64_t done, int64_t total) {
+                             bar.Set(static_cast<uint64_t>(done), static_cast<uint64_t>(total));
+                           }));
+  bar.Finish();
+  ReportPacked(*engine);
+  return engine;
 }
 
 absl::StatusOr<engine::TokenEvent> RunToEnd(

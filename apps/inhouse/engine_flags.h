@@ -9,10 +9,13 @@
 #include "CLI/CLI.hpp"
 #include "absl/status/statusor.h"
 #include "engine/engine.h"
+#include "nlohmann/json.hpp"
 
 namespace inhouse::apps {
 
-// --model, --threads, --isa, --context, --kv-type. The values arrive when the flags are parsed.
+// --model, --threads, --isa, --activation-bits.
+void AddModelFlags(CLI::App& app, engine::EngineOptions* options);
+// The same, --context, --kv-type and --packed. The values arrive when the flags are parsed.
 void AddEngineFlags(CLI::App& app, engine::EngineOptions* options);
 
 // Sampling flags. Values that are not given stay as the model's own defaults say (see
@@ -30,6 +33,15 @@ struct SamplingFlags {
   void Add(CLI::App& app);
   engine::SamplingOptions Apply(const engine::SamplingOptions& defaults) const;
 };
+
+// From --packed to where the engine looks for packed weights: a file, the store, or ("off")
+// nowhere.
+void FindPacked(engine::EngineOptions* options);
+// Says on stderr that packed weights were found and passed over, if so.
+void ReportPacked(const engine::Engine& engine);
+
+// Where the time of the load went, for --json.
+nlohmann::ordered_json LoadJson(const engine::LoadReport& load);
 
 // Finds the model (a path or a name of the local store) and loads it, with a progress bar on
 // stderr.

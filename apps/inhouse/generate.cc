@@ -80,7 +80,7 @@ double PerSecond(int64_t count, double ms) {
 }
 
 void PrintJson(const engine::TokenEvent& last, const std::string& text,
-               const std::vector<engine::TokenId>& ids) {
+               const std::vector<engine::TokenId>& ids, const engine::LoadReport& load) {
   const engine::Usage& usage = last.usage;
   const nlohmann::ordered_json out = {
       {"text", text},
@@ -97,7 +97,8 @@ void PrintJson(const engine::TokenEvent& last, const std::string& text,
         {"prompt_tokens_per_second",
          PerSecond(usage.prompt_tokens - usage.cached_tokens, last.timings.prefill_ms)},
         {"generated_tokens_per_second",
-         PerSecond(usage.completion_tokens - 1, last.timings.decode_ms)}}}};
+         PerSecond(usage.completion_tokens - 1, last.timings.decode_ms)}}},
+      {"load", LoadJson(load)}};
   std::printf("%s\n",
               out.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace).c_str());
 }
@@ -132,7 +133,7 @@ absl::Status Generate(GenerateFlags& flags) {
       }));
   if (last.finish == engine::FinishReason::kCancelled) return absl::CancelledError("interrupted");
   if (flags.json) {
-    PrintJson(last, text, ids);
+    PrintJson(last, text, ids, engine->info().load);
   } else {
     std::fputs("\n", stdout);
     PrintTimings(last);

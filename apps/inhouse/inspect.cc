@@ -11,7 +11,9 @@
 #include "base/status.h"
 #include "base/thread_team.h"
 #include "engine/formats/checkpoint.h"
+#include "engine/formats/quantization_config.h"
 #include "engine/models/model.h"
+#include "engine/runtime/bind_options.h"
 #include "engine/runtime/byte_plan.h"
 #include "fmt/format.h"
 #include "lifecycle/registry/resolve.h"
@@ -38,6 +40,7 @@ struct Inspection {
   std::unique_ptr<engine::Checkpoint> checkpoint;
   std::map<std::string, DTypeTotal> by_dtype;
   DTypeTotal total;
+  std::string quantization;  // the method that config.json names, or empty
   absl::StatusOr<std::unique_ptr<engine::Model>> model = absl::UnknownError("");
   absl::StatusOr<engine::BytePlan> plan = absl::UnknownError("");
 };
@@ -56,15 +59,14 @@ absl::StatusOr<Inspection> Inspect(InspectFlags& flags) {
       total->bytes += one.bytes;
     }
   }
-  const engine::KernelTable* kernels = engine::ChooseTable(flags.engine.isa);
-  if (kernels == nullptr) {
-    return base::InvalidInput({.field = "--isa",
-                               .value = flags.engine.isa,
-                               .expected = "a level that `inhouse doctor` lists"});
+  if (out.checkpoint->config) {
+    const auto quantization = engine::ReadQuantizationConfig(*out.checkpoint->config);
+    if (quantization.ok() && quantization->method != engine::QuantMethod::kNone) {
+      out.quantization = std::string(engine::Name(quantization->method));
+    }
   }
-  INHOUSE_ASSIGN_OR_RETURN(const std::optional<engine::DType> kv,
-                           engine::ParseKvType(flags.engine.kv_type));
-  out.model = engine::Model::Bind(*out.checkpoint, *kernels, kv);
+  INHOUSE_ASSIGN_OR_RETURN(const engine::BindOptions bind, engine::BindOptionsOf(flags.engine));
+  out.model = engine::Model::Bind(*out.checkpoint, bind);
   if (!out.model.ok()) return out;
   const int threads = flags.engine.threads > 0 ? flags.engine.threads : base::DefaultThreadCount();
   out.plan = engine::PlanBytes(**out.model, flags.engine, threads, engine::AvailableMemory());
@@ -84,6 +86,32 @@ ordered_json TensorList(const engine::Checkpoint& checkpoint) {
   return list;
 }
 
+// How the products read the matrices of a quantized checkpoint.
+ordered_json MatrixTypes(const engine::ModelFacts& facts) {
+  ordered_json out = ordered_json::object();
+  for (const auto& [dtype, type] : facts.matrix_types) {
+    out[std::string(engine::Name(dtype))] = {{"matrices", type.matrices},
+                                             {"parameters", type.parameters},
+                                             {"stored_bytes", type.stored_bytes}};
+  }
+  return out;
+}
+
+void PrintMatrixTypes(const engine::ModelFacts& facts) {
+  Table table({{"rows as"},
+               {"matrices", Table::Align::kRight},
+               {"parameters", Table::Align::kRight},
+               {"stored", Table::Align::kRight},
+               {"bits each", Table::Align::kRight}});
+  for (const auto& [dtype, type] : facts.matrix_types) {
+    const auto bytes = static_cast<double>(type.stored_bytes);
+    table.AddRow({std::string(engine::Name(dtype)), fmt::format("{}", type.matrices),
+                  fmt::format("{}", type.parameters), FormatBinaryBytes(bytes),
+                  fmt::format("{:.2f}", 8 * bytes / static_cast<double>(type.parameters))});
+  }
+  table.Print(stdout);
+}
+
 void PrintJson(const Inspection& in, const InspectFlags& flags) {
   ordered_json out = {{"path", flags.engine.model},
                       {"format", in.checkpoint->gguf ? "gguf" : "safetensors"}};
@@ -92,6 +120,7 @@ void PrintJson(const Inspection& in, const InspectFlags& flags) {
     dtypes[name] = {
         {"tensors", total.tensors}, {"parameters", total.parameters}, {"bytes", total.bytes}};
   }
+  if (!in.quantization.empty()) out["quantization"] = in.quantization;
   out["tensors"] = in.total.tensors;
   out["dtypes"] = dtypes;
   out["file_bytes"] = in.total.bytes;
@@ -103,6 +132,7 @@ void PrintJson(const Inspection& in, const InspectFlags& flags) {
     out["hidden_size"] = facts.hidden_size;
     out["vocab_size"] = facts.vocab_size;
     out["context_tokens"] = facts.context_tokens;
+    if (!in.quantization.empty()) out["matrices"] = MatrixTypes(facts);
     out["supported"] = true;
   } else {
     out["supported"] = false;
@@ -134,15 +164,17 @@ void PrintText(const Inspection& in, const InspectFlags& flags) {
                static_cast<double>(f.parameters_total) / 1e9,
                static_cast<double>(f.parameters_active) / 1e9);
   }
+  if (!in.quantization.empty()) fmt::print("quantized    {}\n", in.quantization);
   Table table({{"dtype"},
                {"tensors", Table::Align::kRight},
-               {"parameters", Table::Align::kRight},
+               {"elements", Table::Align::kRight},
                {"bytes", Table::Align::kRight}});
   for (const auto& [name, total] : in.by_dtype) {
     table.AddRow({name, fmt::format("{}", total.tensors), fmt::format("{}", total.parameters),
                   FormatBinaryBytes(static_cast<double>(total.bytes))});
   }
   table.Print(stdout);
+  if (!in.quantization.empty() && in.model.ok()) PrintMatrixTypes((*in.model)->facts());
   if (flags.tensors) {
     Table list({{"tensor"}, {"dtype"}, {"shape"}});
     for (const auto& [name, tensor] : in.checkpoint->tensors.tensors()) {

@@ -65,6 +65,20 @@ constexpr Verb kVerbs[] = {
      "inhouse inspect -m ./model\ninhouse inspect -m model.gguf --tensors\n"
      "inhouse inspect -m ./model --context 32768 --json",
      SetUpInspect},
+    {"pack", "save a model's weights as the kernels read them, for an instant start",
+     "inhouse pack -m smollm2-135m-instruct\n"
+     "inhouse pack -m ./model --out /fast-disk/model.inhouse-pack\n"
+     "inhouse pack -m ./model --verify",
+     SetUpPack},
+    {"quantize", "a model in fewer bytes: FP8, INT8 or INT4",
+     "inhouse quantize -m ./DeepSeek-R1-Distill-Qwen-7B --to fp8 --out ./r1-7b-fp8\n"
+     "inhouse quantize -m ./model --to int4 --calibrate tickets.txt --out ./model-int4\n"
+     "inhouse quantize -m smollm2-135m-instruct --to bf16 --out ./smollm2-bf16",
+     SetUpQuantize},
+    {"compare", "what a smaller model costs in accuracy, and brings in size and speed",
+     "inhouse compare ./model ./model-fp8\n"
+     "inhouse compare ./model ./model-int4 --text tickets.txt --tokens 20000 --json",
+     SetUpCompare},
     {"bench", "speed of prefill and decode, against the limits of this machine",
      "inhouse bench -m smollm2-135m-instruct\n"
      "inhouse bench -m ./model --prompt-tokens 512 --generate-tokens 128 --batch 1,16 --json",

@@ -19,6 +19,7 @@
 #include "base/thread_team.h"
 #include "engine/formats/checkpoint.h"
 #include "engine/models/model.h"
+#include "engine/runtime/bind_options.h"
 #include "engine/runtime/byte_plan.h"
 #include "fmt/format.h"
 #include "lifecycle/registry/resolve.h"
@@ -67,14 +68,8 @@ void FitConnections(ServerOptions* options) {
 // Says what the model will take, and refuses what does not fit, before anything is loaded.
 absl::Status PrintBytePlan(const engine::EngineOptions& options) {
   INHOUSE_ASSIGN_OR_RETURN(const auto checkpoint, engine::Checkpoint::Open(options.model));
-  const engine::KernelTable* kernels = engine::ChooseTable(options.isa);
-  if (kernels == nullptr) {
-    return base::InvalidInput({.field = "--isa",
-                               .value = options.isa,
-                               .expected = "a level that `inhouse doctor` lists"});
-  }
-  INHOUSE_ASSIGN_OR_RETURN(const auto kv, engine::ParseKvType(options.kv_type));
-  INHOUSE_ASSIGN_OR_RETURN(const auto model, engine::Model::Bind(*checkpoint, *kernels, kv));
+  INHOUSE_ASSIGN_OR_RETURN(const engine::BindOptions bind, engine::BindOptionsOf(options));
+  INHOUSE_ASSIGN_OR_RETURN(const auto model, engine::Model::Bind(*checkpoint, bind));
   const int threads = options.threads > 0 ? options.threads : base::DefaultThreadCount();
   INHOUSE_ASSIGN_OR_RETURN(const engine::BytePlan plan,
                            engine::PlanBytes(*model, options, threads, engine::AvailableMemory()));
@@ -127,6 +122,7 @@ absl::Status Serve(ServeFlags& flags) {
     flags.app.served_names = {flags.engine.model.substr(0, flags.engine.model.find('@'))};
   }
   INHOUSE_ASSIGN_OR_RETURN(flags.engine.model, lifecycle::ResolveModel(flags.engine.model));
+  FindPacked(&flags.engine);
   INHOUSE_RETURN_IF_ERROR(PrintBytePlan(flags.engine));
   flags.server.limits.body_bytes_max = flags.body_mib_max << 20;
   flags.server.header_timeout = Milliseconds(flags.header_seconds);
@@ -141,6 +137,7 @@ absl::Status Serve(ServeFlags& flags) {
   server->Start(app.handler(), App::error_body());
   absl::StatusOr<std::unique_ptr<engine::Engine>> engine = LoadWatched(flags.engine, &app);
   if (engine.ok()) {
+    ReportPacked(**engine);
     if (absl::Status status = CheckServable(**engine); !status.ok()) engine = std::move(status);
   }
   if (!engine.ok()) {

@@ -195,6 +195,18 @@ absl::StatusOr<std::vector<int64_t>> ConfigJson::Ints(std::string_view key, IntR
   return numbers;
 }
 
+absl::StatusOr<std::vector<std::string>> ConfigJson::Strings(std::string_view key) const {
+  std::vector<std::string> strings;
+  const nlohmann::json* value = Find(key);
+  if (value == nullptr) return strings;
+  if (!value->is_array()) return Bad(key, value, "a list of strings");
+  for (const nlohmann::json& item : *value) {
+    if (!item.is_string()) return Bad(key, &item, "strings in the list");
+    strings.push_back(item.get<std::string>());
+  }
+  return strings;
+}
+
 absl::StatusOr<std::optional<ConfigJson>> ConfigJson::Object(std::string_view key) const {
   const nlohmann::json* value = Find(key);
   if (value == nullptr) return std::optional<ConfigJson>();

@@ -45,6 +45,8 @@ class ConfigJson {
   absl::StatusOr<std::string> StringOr(std::string_view key, std::string_view fallback) const;
   // One integer or a list of them (eos_token_id); empty if absent.
   absl::StatusOr<std::vector<int64_t>> Ints(std::string_view key, IntRange range) const;
+  // A list of strings; empty if absent.
+  absl::StatusOr<std::vector<std::string>> Strings(std::string_view key) const;
   // A nested object, or none if absent or null. Its messages say "rope_scaling.factor".
   absl::StatusOr<std::optional<ConfigJson>> Object(std::string_view key) const;
 

@@ -6,6 +6,7 @@
 #include "engine/kernels/dequantize_blocks.h"
 #include "engine/kernels/kernel_table.h"
 #include "engine/tensor/float16.h"
+#include "engine/tensor/float8.h"
 
 namespace inhouse::engine {
 namespace {
@@ -19,23 +20,6 @@ T Load(const std::byte* p) {
 }
 
 uint32_t Byte(const std::byte* p) { return std::to_integer<uint32_t>(*p); }
-
-// OCP OFP8 specification 1.0: 4 exponent bits, bias 7, no infinity, S.1111.111 is NaN.
-float FromE4M3(uint32_t code) {
-  const uint32_t sign = (code & 0x80U) << 24;
-  const uint32_t exponent = code >> 3 & 15U;
-  const uint32_t mantissa = code & 7U;
-  if ((code & 0x7FU) == 0x7FU) return std::bit_cast<float>(sign | 0x7FC00000U);
-  if (exponent != 0) return std::bit_cast<float>(sign | (exponent + 120) << 23 | mantissa << 20);
-  const float magnitude = static_cast<float>(mantissa) * 0x1p-9F;
-  return sign != 0 ? -magnitude : magnitude;
-}
-
-// 2^(code - 127); 255 is NaN; 0 is 2^-127, a subnormal float.
-float FromE8M0(uint32_t code) {
-  if (code == 255) return std::bit_cast<float>(0x7FC00000U);
-  return std::bit_cast<float>(code == 0 ? 0x00400000U : code << 23);
-}
 
 // OCP MX specification 1.0, E2M1.
 constexpr float kE2M1[16] = {0.0F,  0.5F,  1.0F,  1.5F,  2.0F,  3.0F,  4.0F,  6.0F,

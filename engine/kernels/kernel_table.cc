@@ -102,6 +102,7 @@ std::array<KernelTable, kLevels> Assemble() {
   avx512.elementwise = &kElementwiseAvx512;
   KernelTable& vnni = table(IsaLevel::kAvx512Vnni);
   vnni = Extend(avx512, IsaLevel::kAvx512Vnni, kMatMulAvx512Vnni);
+  AddMatMuls(kMatMulAvx512Vnni8Bit, vnni);
   table(IsaLevel::kAvx512Bf16) = Extend(vnni, IsaLevel::kAvx512Bf16, kMatMulAvx512Bf16);
 #endif
   return tables;

@@ -45,10 +45,9 @@ absl::StatusOr<const Architecture*> FindArchitecture(const Checkpoint& checkpoin
 }
 
 absl::StatusOr<std::unique_ptr<Model>> Model::Bind(const Checkpoint& checkpoint,
-                                                   const KernelTable& kernels,
-                                                   std::optional<DType> kv) {
+                                                   const BindOptions& options) {
   INHOUSE_ASSIGN_OR_RETURN(const Architecture* architecture, FindArchitecture(checkpoint));
-  return architecture->bind(checkpoint, kernels, kv, *architecture);
+  return architecture->bind(checkpoint, options, *architecture);
 }
 
 }  // namespace inhouse::engine

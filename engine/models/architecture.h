@@ -2,7 +2,6 @@
 #pragma once
 
 #include <memory>
-#include <optional>
 #include <span>
 
 #include "absl/status/statusor.h"
@@ -15,8 +14,7 @@ struct Architecture {
   const char* model_type;  // in config.json
   const char* gguf;        // general.architecture
   absl::StatusOr<std::unique_ptr<Model>> (*bind)(const Checkpoint& checkpoint,
-                                                 const KernelTable& kernels,
-                                                 std::optional<DType> kv,
+                                                 const BindOptions& options,
                                                  const Architecture& architecture);
 };
 

@@ -20,15 +20,15 @@ int64_t ChunkPanels(int64_t panel_bytes) {
 }
 
 absl::Status CheckPart(const LinearPart& part, int64_t in, const KernelTable& kernels) {
-  const TensorView& weight = part.weight;
-  if (weight.shape.size() != 2 || weight.columns() != in) {
-    return base::InvalidInput({.field = part.name,
-                               .value = ToString(weight.shape),
+  const StoredMatrix& weight = part.weight;
+  if (weight.columns() != in) {
+    return base::InvalidInput({.field = weight.name(),
+                               .value = ToString({weight.rows(), weight.columns()}),
                                .expected = fmt::format("a matrix with {} columns", in)});
   }
-  if (kernels.matmul(weight.dtype) == nullptr) {
-    return base::InvalidInput({.field = part.name,
-                               .value = std::string(Name(weight.dtype)),
+  if (kernels.matmul(weight.dtype()) == nullptr) {
+    return base::InvalidInput({.field = weight.name(),
+                               .value = std::string(Name(weight.dtype())),
                                .expected = "a floating or GGUF block type"});
   }
   INHOUSE_CHECK(
@@ -41,7 +41,8 @@ absl::Status CheckPart(const LinearPart& part, int64_t in, const KernelTable& ke
 
 }  // namespace
 
-absl::StatusOr<Linear> Linear::Plan(std::vector<LinearPart> parts, const KernelTable& kernels) {
+absl::StatusOr<Linear> Linear::Plan(std::vector<LinearPart> parts, const KernelTable& kernels,
+                                    ActivationBits bits) {
   INHOUSE_CHECK(!parts.empty(), "a Linear has at least one part");
   Linear linear;
   linear.in_ = parts.front().weight.columns();
@@ -49,7 +50,7 @@ absl::StatusOr<Linear> Linear::Plan(std::vector<LinearPart> parts, const KernelT
       std::any_of(parts.begin(), parts.end(), [](const LinearPart& p) { return !p.bias.empty(); });
   for (const LinearPart& part : parts) {
     INHOUSE_RETURN_IF_ERROR(CheckPart(part, linear.in_, kernels));
-    const MatMulKernel* kernel = kernels.matmul(part.weight.dtype);
+    const MatMulKernel* kernel = kernels.matmul(part.weight.dtype(), bits);
     const int64_t rows = part.weight.rows();
     const auto same = std::find_if(linear.activations_.begin(), linear.activations_.end(),
                                    [kernel](const Activation& a) {
@@ -70,7 +71,7 @@ absl::StatusOr<Linear> Linear::Plan(std::vector<LinearPart> parts, const KernelT
     linear.out_ += rows;
     linear.panels_ += panels;
     linear.packed_bytes_ += panels * panel_bytes;
-    linear.stored_bytes_ += part.weight.row_bytes() * rows;
+    linear.stored_bytes_ += part.weight.stored_bytes();
   }
   linear.parts_ = std::move(parts);
   return linear;
@@ -100,31 +101,6 @@ ActivationLayout Linear::arithmetic() const {
       std::max_element(segments_.begin(), segments_.end(),
                        [](const Segment& a, const Segment& b) { return a.rows < b.rows; });
   return largest->kernel->activations;
-}
-
-void Linear::Pack(const base::TeamMember& member, std::byte* memory) {
-  // The same cut as the work queue's, so that a thread touches first what it will read.
-  const auto [begin, end] = member.Share(panels_);
-  for (size_t s = 0; s < segments_.size(); ++s) {
-    const Segment& segment = segments_[s];
-    const LinearPart& part = parts_[s];
-    std::vector<const std::byte*> rows(static_cast<size_t>(segment.kernel->panel_rows));
-    const int64_t first = std::max(begin, segment.panel_begin) - segment.panel_begin;
-    const int64_t last = std::min(end, segment.panel_begin + segment.panels) - segment.panel_begin;
-    for (int64_t panel = first; panel < last; ++panel) {
-      const int64_t row0 = panel * segment.kernel->panel_rows;
-      const auto n =
-          static_cast<int>(std::min<int64_t>(segment.kernel->panel_rows, segment.rows - row0));
-      for (int i = 0; i < n; ++i) {
-        const auto row = static_cast<size_t>(row0 + i);
-        rows[static_cast<size_t>(i)] =
-            part.weight.row(part.row_order.empty() ? row0 + i : part.row_order[row]);
-      }
-      segment.kernel->pack_panel(rows.data(), n, in_,
-                                 memory + segment.byte_begin + panel * segment.panel_bytes);
-    }
-  }
-  if (member.index() == 0) packed_ = memory;
 }
 
 void Linear::ReleaseParts() {
@@ -168,6 +144,7 @@ void MatMul(OpContext& context, const Linear& linear, const float* x, int64_t ld
   INHOUSE_CHECK(linear.packed_activation_bytes(m) <= context.scratch.packed_bytes() &&
                     linear.member_scratch_bytes() <= context.scratch.member_bytes(),
                 "the scratch was sized for this product");
+  if (context.observer != nullptr) context.observer->Observe(context.member, linear, {x, ldx, m});
   WorkQueue& queue = context.scratch.queue();
   queue.Reset(context.member, linear.panels_);
   for (size_t a = 0; a < linear.activations_.size(); ++a) {

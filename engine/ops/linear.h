@@ -5,21 +5,21 @@
 #include <cstddef>
 #include <cstdint>
 #include <span>
-#include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "engine/formats/packed_file.h"
+#include "engine/formats/stored_matrix.h"
 #include "engine/ops/op_context.h"
-#include "engine/tensor/tensor_view.h"
 
 namespace inhouse::engine {
 
-// Stored rows that form a part of a Linear's outputs. The views stay valid until Pack() has
-// returned.
+// Stored rows that form a part of a Linear's outputs. What the matrix views stays valid until
+// Pack() has returned.
 struct LinearPart {
-  std::string name = {};   // of the tensor, for messages
-  TensorView weight = {};  // [out, in]
+  StoredMatrix weight = {};  // [out, in]
   // Output row i is stored row row_order[i]; empty = in order. (GGUF llama files store q and k
   // permuted.)
   std::vector<int64_t> row_order = {};
@@ -30,23 +30,34 @@ struct LinearPart {
 // stored type.
 class Linear {
  public:
-  // Checks shapes and types against the kernels. Errors name the tensor.
-  static absl::StatusOr<Linear> Plan(std::vector<LinearPart> parts, const KernelTable& kernels);
+  // Checks shapes and types against the kernels. `bits` is how finely the activations of integer
+  // products may be rounded. Errors name the tensor.
+  static absl::StatusOr<Linear> Plan(std::vector<LinearPart> parts, const KernelTable& kernels,
+                                     ActivationBits bits = ActivationBits::k16);
 
   int64_t in_features() const { return in_; }
   int64_t out_features() const { return out_; }
   int64_t packed_bytes() const { return packed_bytes_; }
-  int64_t stored_bytes() const { return stored_bytes_; }
+  int64_t stored_bytes() const { return stored_bytes_; }  // of all tensors of the parts
   // How the activations of the largest part are laid out: tells its arithmetic.
   ActivationLayout arithmetic() const;
   // Bytes that MatMul needs of OpScratch for up to `rows` activation rows.
   size_t packed_activation_bytes(int64_t rows) const;
   size_t member_scratch_bytes() const;
 
-  // Packs this member's share of the panels into `memory` (packed_bytes(), 64-byte aligned), which
-  // the Linear refers to from then on. Collective, without a barrier. The stored rows are not
-  // needed afterwards.
-  void Pack(const base::TeamMember& member, std::byte* memory);
+  // Packs this member's share of the panels into `memory` (packed_bytes(), 64-byte aligned).
+  // Collective, without a barrier. Asks for stored rows before it needs them and gives the pages
+  // back behind itself. The stored rows are not needed afterwards.
+  void Pack(const base::TeamMember& member, std::byte* memory) const;
+  // From now on the products read the panels there: what Pack wrote, now or in another process.
+  void Attach(const std::byte* memory) { packed_ = memory; }
+
+  // Appends what a file of panels says about them, as if `memory` began at `offset`.
+  void Describe(int64_t offset, std::vector<PackedSection>* sections) const;
+  // Packs one panel of each part anew and compares: FailedPrecondition that names the matrix if
+  // `memory` holds other weights or another layout.
+  absl::Status SpotCheck(const std::byte* memory) const;
+
   const std::vector<LinearPart>& parts() const { return parts_; }
   void ReleaseParts();  // after all members have packed
 
@@ -69,6 +80,10 @@ class Linear {
   struct Activation {
     const MatMulKernel* kernel;  // packs it
   };
+
+  struct Packer;
+  void PackSegment(const Segment& segment, const LinearPart& part,
+                   std::pair<int64_t, int64_t> share, std::byte* memory) const;
 
   struct Panels {
     const Segment* segment;

@@ -48,6 +48,7 @@ std::vector<float> Multiply(const KernelTable& kernels, int threads, std::vector
   SingleProcess comm;
   std::vector<float> y(static_cast<size_t>(m * linear->out_features()));
   team.Run([&](const base::TeamMember& member) { linear->Pack(member, memory.data()); });
+  linear->Attach(memory.data());
   linear->ReleaseParts();
   team.Run([&](const base::TeamMember& member) {
     OpContext context{member, kernels, scratch, comm};
@@ -70,8 +71,10 @@ TEST_P(LinearTest, JoinsPartsOrdersRowsAddsBias) {
   for (int64_t i = 0; i < 37; ++i) order[static_cast<size_t>(i)] = 36 - i;
   std::vector<float> bias(50, 0.25F);
   for (const int threads : {1, 2, 3}) {
-    const std::vector<float> y = Multiply(
-        kernels, threads, {{"a", a.view, order, {}}, {"b", b.view, {}, bias}}, x.values, 19);
+    const std::vector<float> y =
+        Multiply(kernels, threads,
+                 {{StoredMatrix("a", a.view), order, {}}, {StoredMatrix("b", b.view), {}, bias}},
+                 x.values, 19);
     for (int64_t m = 0; m < 19; ++m) {
       for (int64_t n = 0; n < 87; ++n) {
         const Matrix& w = n < 37 ? a : b;
@@ -96,10 +99,13 @@ TEST(LinearTest, RefusesShapesAndTypes) {
   const KernelTable& kernels = *TableFor(IsaLevel::kRef);
   const Matrix a = Random(DType::kF32, 4, 8, 1);
   const Matrix b = Random(DType::kF32, 4, 6, 1);
-  EXPECT_FALSE(Linear::Plan({{"a", a.view, {}, {}}, {"b", b.view, {}, {}}}, kernels).ok());
+  EXPECT_FALSE(
+      Linear::Plan({{StoredMatrix("a", a.view), {}, {}}, {StoredMatrix("b", b.view), {}, {}}},
+                   kernels)
+          .ok());
   TensorView integers = a.view;
   integers.dtype = DType::kI32;
-  EXPECT_FALSE(Linear::Plan({{"a", integers, {}, {}}}, kernels).ok());
+  EXPECT_FALSE(Linear::Plan({{StoredMatrix("a", integers), {}, {}}}, kernels).ok());
 }
 
 }  // namespace

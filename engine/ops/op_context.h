@@ -15,6 +15,7 @@
 #include "base/thread_team.h"
 #include "engine/comm/communicator.h"
 #include "engine/kernels/kernel_table.h"
+#include "engine/ops/step_profile.h"
 #include "engine/tensor/arena.h"
 
 namespace inhouse::engine {
@@ -73,12 +74,37 @@ class OpScratch {
   WorkQueue queue_;
 };
 
+class Linear;
+
+// The rows that a product is about to multiply.
+struct ProductInput {
+  const float* data = nullptr;  // [rows][ld]
+  int64_t ld = 0;
+  int64_t rows = 0;
+};
+
+// Sees the inputs of the products of a step: how quantization learns what a layer is used for.
+class ProductObserver {
+ public:
+  virtual ~ProductObserver() = default;
+  // Called by every member before the product; each may look at its share. Must not write.
+  virtual void Observe(const base::TeamMember& member, const Linear& linear,
+                       const ProductInput& x) = 0;
+};
+
 // One per member and step; not shared.
 struct OpContext {
   const base::TeamMember& member;
   const KernelTable& kernels;
   OpScratch& scratch;
   Communicator& comm;
+  StepClock* clock = nullptr;           // of member 0, when a profile is wanted
+  ProductObserver* observer = nullptr;  // none: nobody looks
+
+  // What was done since the last mark was `op`.
+  void Mark(OpClass op) const {
+    if (clock != nullptr) clock->Mark(op);
+  }
 };
 
 }  // namespace inhouse::engine

@@ -91,11 +91,14 @@ absl::StatusOr<BytePlan> PlanBytes(const Model& model, const EngineOptions& opti
   int64_t pages = std::min(4 * one_context, left / 2 / facts.page_bytes);
   pages = std::max(pages, std::min(one_context, left / facts.page_bytes));
   if (options.kv_bytes > 0) pages = options.kv_bytes / facts.page_bytes;
+  if (options.kv_tokens > 0) {
+    pages = std::min((options.kv_tokens + kPageTokens - 1) / kPageTokens, left / facts.page_bytes);
+  }
   plan.pages = std::max<int64_t>(pages, 0);
   plan.bytes.kv = plan.pages * facts.page_bytes;
   plan.limits.context_tokens = std::min(context, plan.pages * kPageTokens);
-  const bool wanted_all = options.context_tokens > 0 || options.kv_bytes > 0;
-  const int64_t least = wanted_all && options.kv_bytes == 0 ? one_context : 1;
+  const bool whole = options.context_tokens > 0 && options.kv_bytes == 0 && options.kv_tokens == 0;
+  const int64_t least = whole ? one_context : 1;
   if (plan.pages < least || plan.bytes.kv > left) {
     plan.bytes.kv = std::max(plan.bytes.kv, least * facts.page_bytes);
     plan.limits.context_tokens =

@@ -51,6 +51,10 @@ absl::Status CheckPrompt(const ModelInfo& info, const GenerateRequest& request) 
     }
   }
   const auto tokens = static_cast<int64_t>(request.prompt_ids.size());
+  if (request.assume_cached < 0 || request.assume_cached >= tokens) {
+    return Bad("assume_cached", fmt::format("{}", request.assume_cached),
+               fmt::format("an integer from 0 to {}", tokens - 1));
+  }
   const int64_t room = info.context_tokens - (request.max_tokens > 0 ? 1 : 0);
   if (tokens > room) {
     return base::InputError(

@@ -35,6 +35,7 @@ EngineImpl::EngineImpl(LoadedModel loaded)
       scheduler_(loaded_.plan.limits, &pool_) {
   own_stats_.kv_pages_total = pool_.total();
   stats_ = own_stats_;
+  if (loaded_.options.profile) loaded_.model->set_profile(&own_profile_);
   thread_ = std::thread([this] { Loop(); });
 }
 
@@ -81,6 +82,7 @@ absl::StatusOr<std::vector<std::vector<float>>> EngineImpl::Logits(std::span<con
   job.sequence.all_logits = options.all;
   job.sequence.chunk_max = options.chunk;
   job.all = options.all;
+  job.on_row = options.on_row;
   absl::MutexLock lock(&mutex_);
   if (draining_ || stop_) return absl::UnavailableError("the engine is shutting down");
   job_arrivals_.push_back(&job);
@@ -100,6 +102,11 @@ EngineStats EngineImpl::stats() const {
   EngineStats stats = stats_;
   stats.waiting += static_cast<int64_t>(arrivals_.size());
   return stats;
+}
+
+StepProfile EngineImpl::profile() const {
+  absl::MutexLock lock(&mutex_);
+  return profile_;
 }
 
 void EngineImpl::Loop() {
@@ -151,6 +158,10 @@ void EngineImpl::RunStep(const Step& step) {
     if (part != step.parts.end() && !request->started()) request->Started(now);
   }
   loaded_.model->Forward(*loaded_.team, comm_, step.plan);
+  if (loaded_.options.profile) {  // before anybody hears of the step's tokens
+    absl::MutexLock lock(&mutex_);
+    profile_ = own_profile_;
+  }
   Scheduler::Commit(step);
   ++own_stats_.steps;
   for (const StepPart& part : step.parts) HandOut(part);
@@ -187,7 +198,11 @@ void EngineImpl::HandOutLogits(LogitsJob& job, const StepPart& part) {
   const int64_t vocab = loaded_.info.vocab_size;
   for (int64_t i = 0; i < part.logits; ++i) {
     const float* row = loaded_.model->logits(part.logits_begin + i);
-    job.rows.emplace_back(row, row + vocab);
+    if (job.on_row) {
+      job.on_row(job.sequence.computed - part.logits + i, {row, static_cast<size_t>(vocab)});
+    } else {
+      job.rows.emplace_back(row, row + vocab);
+    }
   }
   own_stats_.prompt_tokens += part.tokens;
   if (job.sequence.pending() > 0) return;

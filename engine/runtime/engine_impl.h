@@ -47,6 +47,7 @@ class EngineImpl final : public Engine {
                                                          const LogitsOptions& options) override;
   const ModelInfo& info() const override { return loaded_.info; }
   EngineStats stats() const override;
+  StepProfile profile() const override;
   const Tokenizer* tokenizer() const override { return loaded_.tokenizer.get(); }
   const ChatFormat* chat_format() const override { return loaded_.chat_format.get(); }
 
@@ -56,13 +57,14 @@ class EngineImpl final : public Engine {
     Sequence sequence;
     bool all = false;
     std::vector<std::vector<float>> rows;
+    std::function<void(int64_t, std::span<const float>)> on_row;
     bool done = false;
   };
 
   void Loop();
   bool TakeArrivals() ABSL_LOCKS_EXCLUDED(mutex_);  // false: stop
   void DropCancelled();
-  void RunStep(const Step& step);
+  void RunStep(const Step& step) ABSL_LOCKS_EXCLUDED(mutex_);
   void HandOut(const StepPart& part);
   void HandOutLogits(LogitsJob& job, const StepPart& part) ABSL_LOCKS_EXCLUDED(mutex_);
   void Finish(Request* request);
@@ -83,7 +85,9 @@ class EngineImpl final : public Engine {
   int64_t in_flight_ ABSL_GUARDED_BY(mutex_) = 0;  // submitted and not ended
   EngineStats stats_ ABSL_GUARDED_BY(mutex_);
   EngineStats own_stats_;  // engine thread's copy
-  std::thread thread_;     // last: starts when everything else is ready
+  StepProfile profile_ ABSL_GUARDED_BY(mutex_);
+  StepProfile own_profile_;
+  std::thread thread_;  // last: starts when everything else is ready
 };
 
 }  // namespace inhouse::engine

@@ -1,5 +1,6 @@
 // Engine::Load: from a path to a running engine.
 #include <algorithm>
+#include <chrono>
 #include <filesystem>
 #include <optional>
 #include <string>
@@ -8,25 +9,30 @@
 
 #include "base/status.h"
 #include "engine/engine.h"
+#include "engine/runtime/bind_options.h"
 #include "engine/runtime/byte_plan.h"
 #include "engine/runtime/engine_impl.h"
 #include "engine/runtime/model_defaults.h"
+#include "engine/runtime/packed.h"
 #include "engine/runtime/tokenizer_loader.h"
 #include "fmt/format.h"
 
 namespace inhouse::engine {
 namespace {
 
-absl::StatusOr<const KernelTable*> ChooseKernels(const std::string& isa) {
-  const KernelTable* table = ChooseTable(isa);
-  if (table != nullptr) return table;
-  std::string known;
-  for (const IsaLevel level : SupportedLevels()) {
-    known += (known.empty() ? "" : ", ") + std::string(Name(level));
+// Milliseconds since the last call.
+class Stopwatch {
+ public:
+  double Lap() {
+    const auto now = std::chrono::steady_clock::now();
+    const std::chrono::duration<double, std::milli> lap = now - last_;
+    last_ = now;
+    return lap.count();
   }
-  return base::InvalidInput(
-      {.field = "isa", .value = isa, .expected = "a level that this CPU has: " + known});
-}
+
+ private:
+  std::chrono::steady_clock::time_point last_ = std::chrono::steady_clock::now();
+};
 
 std::string BaseName(const std::string& path) {
   std::filesystem::path p(path);
@@ -75,8 +81,10 @@ void DescribeModel(LoadedModel* loaded) {
   info.layers = facts.layers;
   info.hidden_size = facts.hidden_size;
   info.model_context_tokens = facts.context_tokens;
-  info.product_ops = facts.product_ops;
-  info.arithmetic = ArithmeticName(facts.arithmetic);
+  for (const ProductFacts& product : facts.products) {
+    info.products.push_back(
+        {product.op, product.weight_bytes, product.ops, ArithmeticName(product.arithmetic)});
+  }
   info.isa = std::string(Name(loaded->kernels->level));
   info.threads = loaded->team->count();
 }
@@ -87,10 +95,13 @@ absl::StatusOr<std::unique_ptr<Engine>> Engine::Load(const EngineOptions& option
                                                      const Progress& progress) {
   LoadedModel loaded;
   loaded.options = options;
-  INHOUSE_ASSIGN_OR_RETURN(loaded.kernels, ChooseKernels(options.isa));
+  LoadReport& report = loaded.info.load;
+  Stopwatch watch;
+  INHOUSE_ASSIGN_OR_RETURN(const BindOptions bind, BindOptionsOf(options));
+  loaded.kernels = bind.kernels;
   INHOUSE_ASSIGN_OR_RETURN(loaded.checkpoint, Checkpoint::Open(options.model));
-  INHOUSE_ASSIGN_OR_RETURN(const std::optional<DType> kv, ParseKvType(options.kv_type));
-  INHOUSE_ASSIGN_OR_RETURN(loaded.model, Model::Bind(*loaded.checkpoint, *loaded.kernels, kv));
+  report.open_ms = watch.Lap();
+  INHOUSE_ASSIGN_OR_RETURN(loaded.model, Model::Bind(*loaded.checkpoint, bind));
   INHOUSE_RETURN_IF_ERROR(LoadTokenizerAndFormat(&loaded));
   loaded.team = std::make_unique<base::ThreadTeam>(
       options.threads > 0 ? options.threads : base::DefaultThreadCount());
@@ -101,7 +112,15 @@ absl::StatusOr<std::unique_ptr<Engine>> Engine::Load(const EngineOptions& option
       ReadModelDefaults(*loaded.checkpoint, loaded.tokenizer.get(), &loaded.info));
   loaded.info.bytes = loaded.plan.bytes;
   loaded.info.context_tokens = loaded.plan.limits.context_tokens;
-  loaded.model->Load(*loaded.team, loaded.plan.limits, progress);
+  report.stored_bytes = loaded.model->weights().stored_bytes();
+  report.bind_ms = watch.Lap();
+  INHOUSE_RETURN_IF_ERROR(MapPacked(options, *loaded.checkpoint, *loaded.kernels, *loaded.team,
+                                    *loaded.model, &report));
+  if (report.packed.empty()) loaded.model->weights().Pack(*loaded.team, progress);
+  report.weights_ms = watch.Lap();
+  loaded.model->Allocate(*loaded.team, loaded.plan.limits);
+  report.buffers_ms = watch.Lap();
+  report.total_ms = report.open_ms + report.bind_ms + report.weights_ms + report.buffers_ms;
   return std::make_unique<EngineImpl>(std::move(loaded));
 }
 

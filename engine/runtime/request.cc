@@ -25,6 +25,7 @@ Request::Request(GenerateRequest request, EventCallback on_event, const Tokenize
   sequence_.prompt_tokens = static_cast<int64_t>(request_.prompt_ids.size());
   sequence_.all_logits = request_.prompt_logprobs && request_.logprobs >= 0;
   usage_.prompt_tokens = sequence_.prompt_tokens;
+  sequence_.assumed = usage_.cached_tokens = request_.assume_cached;
   if (tokenizer != nullptr) decoder_.emplace(*tokenizer, request_.skip_special_tokens);
   if (sequence_.all_logits) {
     TokenLogprob first;  // nothing comes before it

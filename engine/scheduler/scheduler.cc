@@ -1,10 +1,19 @@
 #include "engine/scheduler/scheduler.h"
 
 #include <algorithm>
+#include <cstring>
 
 #include "base/check.h"
 
 namespace inhouse::engine {
+
+namespace {
+
+// A small finite number in every type that pages may hold (float16 0.08, float8 0.8). Untouched
+// memory would be one shared page of zeros, which costs nothing to read.
+constexpr int kFilling = 0x2D;
+
+}  // namespace
 
 Scheduler::Scheduler(const StepLimits& limits, PagePool* pool) : limits_(limits), pool_(pool) {}
 
@@ -70,6 +79,9 @@ bool Scheduler::GrowPages(Sequence* sequence, int64_t tokens) {
   if (needed - static_cast<int64_t>(sequence->pages.size()) > pool_->free()) return false;
   while (static_cast<int64_t>(sequence->pages.size()) < needed) {
     const PageId page = *pool_->Allocate();
+    if (static_cast<int64_t>(sequence->pages.size()) * kPageTokens < sequence->assumed) {
+      std::memset(pool_->data(page), kFilling, static_cast<size_t>(pool_->page_bytes()));
+    }
     sequence->pages.push_back(page);
     sequence->page_data.push_back(pool_->data(page));
   }
@@ -118,6 +130,7 @@ void Scheduler::AddPrefills(Step* step) {
 void Scheduler::Admit(Step* step) {
   while (!waiting_.empty() && running() < limits_.sequences) {
     Sequence* sequence = waiting_.front();
+    sequence->computed = std::max(sequence->computed, sequence->assumed);
     const int64_t chunk = ChunkOf(*sequence, *step);
     if (chunk <= 0 || !GrowPages(sequence, chunk)) break;
     waiting_.pop_front();

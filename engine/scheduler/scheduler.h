@@ -22,6 +22,9 @@ struct Sequence {
   int64_t logits_from =
       0;  // with all_logits: rows before this token were delivered earlier (before a preemption)
   int64_t chunk_max = 0;  // prefill at most so many tokens a step; 0 = as many as the step takes
+  // For measurements: so many first tokens count as computed when the sequence is admitted; their
+  // pages hold a filling instead of keys and values.
+  int64_t assumed = 0;
   std::vector<PageId> pages = {};
   std::vector<std::byte*> page_data = {};
 

@@ -36,7 +36,7 @@ enum class DType : uint8_t {
   kQ6_K,
   kMXFP4,
   // Groups of 128 or 32 columns of a row with their scale: FP8 with block scales, INT8 and INT4 of
-  // compressed-tensors, AWQ, GPTQ (formats/scaled_matrix.h assembles them). In no file. A block is
+  // compressed-tensors, AWQ, GPTQ (formats/stored_matrix.h assembles them). In no file. A block is
   // a float32 scale, then (I4M) a float32 minimum, then the codes: E4M3; int8; or nibbles, of which
   // byte 16 i + j holds columns 32 i + j (low) and 32 i + 16 + j (high). The value of a code q is
   // scale * q; of a nibble scale * (q - 8); with a minimum scale * q + minimum.

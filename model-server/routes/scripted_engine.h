@@ -152,6 +152,7 @@ class ScriptedEngine : public engine::Engine {
   }
   const engine::ModelInfo& info() const override { return info_; }
   engine::EngineStats stats() const override { return {}; }
+  engine::StepProfile profile() const override { return {}; }
   const engine::Tokenizer* tokenizer() const override { return tokenizer_.get(); }
   const engine::ChatFormat* chat_format() const override { return &format_; }
 

@@ -31,12 +31,12 @@ def tolerance(weights, level):
     """Largest error of a row: its largest difference over the largest |logit| of the prompt.
 
     The reference is float64 on the stored weights. `ref` differs by float32 summation only. A fast
-    level may round an activation to BF16 once for each product (BF16 weights: 8 bits of mantissa), or
+    level may round an activation to BF16 once for each product (BF16 and FP8 weights: 8 bits of mantissa), or
     quantize it to INT8 in groups (GGUF blocks: 7 bits and a shared scale).
     """
     if level == "ref" or weights in ("f32", "f16"):
         return 1e-4
-    return 1e-2 if weights == "bf16" else 3e-2
+    return 1e-2 if weights in ("bf16", "fp8") else 3e-2
 
 
 def run(*arguments):

@@ -19,6 +19,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "engine/ops/step_profile.h"
 #include "engine/prompt/chat.h"
 #include "engine/sampling/sampling_options.h"
 #include "engine/tokenizer/tokenizer.h"
@@ -26,15 +27,25 @@
 namespace inhouse::engine {
 
 struct EngineOptions {
-  std::string model = {};        // directory, .gguf, or first file of a split GGUF
-  int threads = 0;               // 0: the physical cores that the process may use
-  std::string isa = {};          // kernel level by name; "" = best supported
+  std::string model = {};  // directory, .gguf, or first file of a split GGUF
+  int threads = 0;         // 0: the physical cores that the process may use
+  std::string isa = {};    // kernel level by name; "" = best supported
+  // Of the activations that meet weights stored as integers: 16, or 8 for a faster prefill that
+  // costs accuracy (docs/decisions/0002). Other weights do not care.
+  int activation_bits = 16;
   int64_t context_tokens = 0;    // of one sequence; 0: the model's own, as far as memory allows
   std::string kv_type = "auto";  // of the KV cache: f32, f16, bf16, fp8; auto: as the weights ask
   int64_t kv_bytes = 0;          // for all sequences; 0: enough for one whole context, or what fits
+  int64_t kv_tokens = 0;         // instead of kv_bytes: so many tokens, or as many as fit
   int max_sequences = 16;        // that run at the same time
   int64_t prefill_chunk = 512;   // prompt tokens of one step at most
   int queue_max = 256;           // waiting requests; more are refused
+  bool profile = false;          // measure where the time of steps goes: Engine::profile()
+  // A file of SavePacked (engine/pack.h) whose panels are mapped; refused if it does not fit the
+  // model. Without one, `packed_cache` is a directory where such a file is looked for; what does
+  // not fit there is passed over. "" = weights are packed at each load.
+  std::string packed = {};
+  std::string packed_cache = {};
   bool need_tokenizer = true;  // false: a checkpoint without a tokenizer is accepted; stop strings
                                // and text are unavailable
 };
@@ -50,7 +61,9 @@ struct GenerateRequest {
   bool include_stop = false;        // keep the stop string in the text
   bool skip_special_tokens = true;  // in the text
   int logprobs = -1;                // -1 = none, else how many alternatives for each token (0..20)
-  bool prompt_logprobs = false;     // also for the prompt's tokens (with `logprobs` >= 0)
+  int64_t assume_cached = 0;        // for measurements: so many first tokens of the prompt count as
+                              // cached without having been computed, so the answer means nothing
+  bool prompt_logprobs = false;  // also for the prompt's tokens (with `logprobs` >= 0)
 };
 
 enum class FinishReason : uint8_t { kNone, kStop, kLength, kCancelled, kError };
@@ -102,6 +115,26 @@ struct ByteSize {
   int64_t scratch = 0;
 };
 
+// One kind of matrix product of a model, over all layers.
+struct ProductInfo {
+  OpClass op = OpClass::kOther;
+  int64_t weight_bytes = 0;     // in memory, packed
+  int64_t ops = 0;              // multiplications and additions for one token
+  std::string arithmetic = {};  // the unit that computes it: "f32", "bf16" or "int8"
+};
+
+// Where the time of Load went, and what it used.
+struct LoadReport {
+  double open_ms = 0;     // files mapped, headers read
+  double bind_ms = 0;     // tensors found and checked; tokenizer; byte plan
+  double weights_ms = 0;  // packed, or mapped and looked at
+  double buffers_ms = 0;
+  double total_ms = 0;
+  int64_t stored_bytes = 0;  // of the packed matrices in the model's files
+  std::string packed = {};   // the file whose panels are mapped; "" = packed by this load
+  std::string problem = {};  // why a file of the cache was passed over
+};
+
 struct ModelInfo {
   std::string path = {};
   std::string name = {};          // file or directory name
@@ -116,8 +149,9 @@ struct ModelInfo {
   std::string isa = {};
   int threads = 0;
   ByteSize bytes = {};
-  int64_t product_ops = 0;      // multiplications and additions of one token's matrix products
-  std::string arithmetic = {};  // of most of them: "f32", "bf16" or "int8"
+  LoadReport load = {};
+  std::vector<ProductInfo> products = {};  // in the order of a step; the head is computed only for
+                                           // tokens whose logits are wanted
   std::vector<TokenId> end_tokens = {};
   SamplingOptions default_sampling = {};  // from generation_config.json
 };
@@ -138,6 +172,9 @@ struct EngineStats {
 struct LogitsOptions {
   bool all = false;   // a row for each position, else one for the last
   int64_t chunk = 0;  // tokens fed at a time; 0 = all at once
+  // If set, gets each row (its position, its logits, which are gone when it returns) on the engine
+  // thread, and no rows are returned: for vocabularies of which many rows would not fit.
+  std::function<void(int64_t position, std::span<const float> logits)> on_row = {};
 };
 
 class Engine {
@@ -168,6 +205,8 @@ class Engine {
 
   virtual const ModelInfo& info() const = 0;
   virtual EngineStats stats() const = 0;
+  // With EngineOptions::profile: sums over all steps whose tokens have been reported.
+  virtual StepProfile profile() const = 0;
   virtual const Tokenizer* tokenizer() const = 0;  // null if the checkpoint has none
   virtual const ChatFormat* chat_format()
       const = 0;  // null if the checkpoint has no template and no known format

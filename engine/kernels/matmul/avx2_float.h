@@ -5,13 +5,13 @@
 
 #include <cstring>
 
+#include "engine/kernels/matmul/avx2_pack.h"
 #include "engine/kernels/matmul/avx2_strips.h"
 #include "engine/kernels/matmul/matmul.h"
 
 namespace inhouse::engine::avx2 {
 namespace {
 
-constexpr int kVectors = kPanelRows / 8;
 // Columns after which the other half of the panel has its turn: both stay in L1 meanwhile.
 constexpr int64_t kBlock = 128;
 
@@ -23,19 +23,19 @@ struct F32Weights {  // [k][32]
   static __m256 Load(const std::byte* step, int /*column*/, int vector) {
     return _mm256_load_ps(reinterpret_cast<const float*>(step) + 8 * vector);
   }
-  static void Put(const std::byte* row, int64_t column, std::byte* step, int i, int /*j*/) {
-    std::memcpy(step + 4 * i, row + 4 * column, 4);
+  static void Pack(const Rows& rows, int64_t k, std::byte* panel) {
+    CopyRows(rows, 4 * k, k, panel, CopyWords);
   }
 };
 
-struct F16Weights {  // [k][32]
-  static constexpr int kColumns = 1;
-  static constexpr int64_t kStepBytes = kPanelRows * 2;
-  static __m256 Load(const std::byte* step, int /*column*/, int vector) {
-    return _mm256_cvtph_ps(_mm_load_si128(reinterpret_cast<const __m128i*>(step) + vector));
+struct F16Weights {  // [k][32], in pairs
+  static constexpr int kColumns = 2;
+  static constexpr int64_t kStepBytes = kPanelRows * 4;
+  static __m256 Load(const std::byte* step, int column, int vector) {
+    return LoadHalfs(step + column * (kStepBytes / 2) + 16 * vector);
   }
-  static void Put(const std::byte* row, int64_t column, std::byte* step, int i, int /*j*/) {
-    std::memcpy(step + 2 * i, row + 2 * column, 2);
+  static void Pack(const Rows& rows, int64_t k, std::byte* panel) {
+    CopyRows(rows, 2 * k, (k + 1) / 2, panel, CopyHalfWords);
   }
 };
 
@@ -47,8 +47,8 @@ struct BF16Weights {  // [k / 2][32][2]: a shift gives the even column, a mask t
     return _mm256_castsi256_ps(column == 0 ? _mm256_slli_epi32(pair, 16)
                                            : _mm256_and_si256(pair, _mm256_set1_epi32(-0x10000)));
   }
-  static void Put(const std::byte* row, int64_t column, std::byte* step, int i, int j) {
-    std::memcpy(step + 4 * i + 2 * j, row + 2 * column, 2);
+  static void Pack(const Rows& rows, int64_t k, std::byte* panel) {
+    CopyRows(rows, 2 * k, (k + 1) / 2, panel, CopyWords);
   }
 };
 
@@ -63,15 +63,16 @@ using Row = __m256[static_cast<size_t>(N)];
   asm("vfmadd231ps %2, %1, %0" : "+x"(acc) : "x"(a), "x"(b));
 }
 
-// acc[r][c] += the products of `steps` steps, one multiply-add after the other along k. `w` stands
-// at the first vector of the tile; x is [k][R].
+// acc[r][c] += the products of `steps` steps with the vector c0 + c, one multiply-add after the
+// other along k; x is [k][R].
 template <typename W, int R, int C>
-[[gnu::always_inline]] inline void Accumulate(const std::byte* w, const float* x, int64_t steps,
-                                              Tile<R, C>& acc) {
+[[gnu::always_inline]] inline void Accumulate(const std::byte* w, int c0, const float* x,
+                                              int64_t steps, Tile<R, C>& acc) {
   for (int64_t s = 0; s < steps; ++s) {
 #pragma GCC unroll 2
-    for (int64_t line = 0; line < W::kStepBytes * C / kVectors; line += 64) {
-      _mm_prefetch(reinterpret_cast<const char*>(w + kPrefetchBytes + line), _MM_HINT_T0);
+    for (int64_t line = 0; line < W::kStepBytes * C / kPanelVectors; line += 64) {
+      const std::byte* ahead = w + W::kStepBytes * c0 / kPanelVectors + kPrefetchBytes + line;
+      _mm_prefetch(reinterpret_cast<const char*>(ahead), _MM_HINT_T0);
     }
 #pragma GCC unroll 2
     for (int j = 0; j < W::kColumns; ++j) {
@@ -81,14 +82,14 @@ template <typename W, int R, int C>
         for (int r = 0; r < R; ++r) a[r] = _mm256_broadcast_ss(x + j * R + r);
 #pragma GCC unroll 8
         for (int c = 0; c < C; ++c) {
-          const __m256 b = W::Load(w, j, c);
+          const __m256 b = W::Load(w, j, c0 + c);
 #pragma GCC unroll 8
           for (int r = 0; r < R; ++r) AddProduct(a[r], b, acc[r][c]);
         }
       } else {
         Row<C> b;
 #pragma GCC unroll 8
-        for (int c = 0; c < C; ++c) b[c] = W::Load(w, j, c);
+        for (int c = 0; c < C; ++c) b[c] = W::Load(w, j, c0 + c);
 #pragma GCC unroll 8
         for (int r = 0; r < R; ++r) {
           const __m256 a = _mm256_broadcast_ss(x + j * R + r);
@@ -102,16 +103,17 @@ template <typename W, int R, int C>
   }
 }
 
-// Continues the sums of R rows and C vectors that stand in `sums` [R][32].
+// Continues the sums of R rows and C vectors, from c0 on, that stand in `sums` [R][32].
 template <typename W, int R, int C>
-void AddSteps(const std::byte* w, const float* x, int64_t steps, float* sums) {
+void AddSteps(const std::byte* w, int c0, const float* x, int64_t steps, float* sums) {
+  sums += 8 * c0;
   Tile<R, C> acc;
 #pragma GCC unroll 8
   for (int r = 0; r < R; ++r) {
 #pragma GCC unroll 8
     for (int c = 0; c < C; ++c) acc[r][c] = _mm256_load_ps(sums + r * kPanelRows + 8 * c);
   }
-  Accumulate<W, R, C>(w, x, steps, acc);
+  Accumulate<W, R, C>(w, c0, x, steps, acc);
 #pragma GCC unroll 8
   for (int r = 0; r < R; ++r) {
 #pragma GCC unroll 8
@@ -125,17 +127,16 @@ template <typename W, int R>
 void RunStrip(const std::byte* panel, const float* x, int64_t steps, float* sums) {
   std::memset(sums, 0, sizeof(float) * R * kPanelRows);
   if constexpr (R <= 3) {
-    AddSteps<W, R, kVectors>(panel, x, steps, sums);
+    AddSteps<W, R, kPanelVectors>(panel, 0, x, steps, sums);
   } else {
-    constexpr int C = kVectors / 2;
-    constexpr int64_t kVectorBytes = W::kStepBytes / kVectors;
+    constexpr int C = kPanelVectors / 2;
     constexpr int64_t kBlockSteps = kBlock / W::kColumns;
     for (int64_t s = 0; s < steps; s += kBlockSteps) {
       const int64_t n = steps - s < kBlockSteps ? steps - s : kBlockSteps;
       const std::byte* w = panel + s * W::kStepBytes;
       const float* xs = x + s * W::kColumns * R;
-      AddSteps<W, R, C>(w, xs, n, sums);
-      AddSteps<W, R, C>(w + C * kVectorBytes, xs, n, sums + 8 * C);
+      AddSteps<W, R, C>(w, 0, xs, n, sums);
+      AddSteps<W, R, C>(w, C, xs, n, sums);
     }
   }
 }
@@ -166,17 +167,7 @@ struct FloatKernel {
   static int64_t PanelBytes(int64_t k) { return Steps(k) * W::kStepBytes; }
 
   static void PackPanel(const std::byte* const* rows, int n_rows, int64_t k, std::byte* panel) {
-    std::memset(panel, 0, static_cast<size_t>(PanelBytes(k)));
-    // Blocks of columns, so that both the rows and the panel stay in L1.
-    for (int64_t begin = 0; begin < k; begin += kBlock) {
-      const int64_t end = k - begin < kBlock ? k : begin + kBlock;
-      for (int i = 0; i < n_rows; ++i) {
-        for (int64_t column = begin; column < end; ++column) {
-          W::Put(rows[i], column, panel + column / W::kColumns * W::kStepBytes, i,
-                 static_cast<int>(column % W::kColumns));
-        }
-      }
-    }
+    W::Pack(Rows(rows, n_rows), k, panel);
   }
 
   static void Run(const PanelProduct& p) { RunPanel(p, p.panel); }

@@ -1,232 +1,204 @@
 // The GGUF K blocks: 256 columns with small scales for each 32 (Q4_K, Q5_K) or 16 (Q2_K, Q3_K,
-// Q6_K). A panel unpacks the scales to bytes. Only for the AVX2 and AVX-VNNI translation units.
+// Q6_K). A panel has the scales as bytes, and the stored words of the codes. Only for the AVX2 and
+// AVX-VNNI translation units.
 #pragma once
 
 #include <immintrin.h>
 
 #include <cstring>
 
-#include "engine/kernels/matmul/avx2_codes.h"
 #include "engine/kernels/matmul/avx2_formats.h"
 #include "engine/kernels/matmul/avx2_groups.h"
 
 namespace inhouse::engine::avx2 {
 namespace {
 
+struct KBlock {
+  static constexpr int kRecentre = 0;
+  static constexpr int kGroupRecords = 1;
+  static constexpr int kBlockGroups = 8;
+};
+
+// Bits [from, from + ...) of every byte at bit 0, with what `mask` keeps. `from` is known only at
+// run time, except to the compiler where it unrolls.
+inline __m256i BitsOf(const std::byte* word, int from, int mask) {
+  return _mm256_and_si256(_mm256_srl_epi16(LoadBytes(word), _mm_cvtsi32_si128(from)),
+                          _mm256_set1_epi8(static_cast<char>(mask)));
+}
+
+inline uint32_t LoadWord(const std::byte* p) {
+  uint32_t word;
+  std::memcpy(&word, p, 4);
+  return word;
+}
+
+// Scatters the bytes of `word` to to[i * kPanelRows].
+inline void PutBytes(uint32_t word, std::byte* to) {
+  for (int i = 0; i < 4; ++i) to[i * kPanelRows] = static_cast<std::byte>(word >> (8 * i));
+}
+
+// w = d sc[g] q - dmin m[g], g = 0..7; q has kBits = 4 or 5. A panel block: d, dmin F16 [32], sc, m
+// U8 [8][32], fifth bits, nibbles. Group g has the low nibbles (even g) or the high ones of the
+// words 8 (g / 2) + q, and the bit g of the bytes of the word q.
 template <int kBits>
-struct CodesOf {
-  using Type = TwoPlaneCodes<4, 1>;
-};
-template <>
-struct CodesOf<4> {
-  using Type = PlaneCodes<4>;
-};
-
-// w = d sc[g] q - dmin m[g], g = 0..7; q has kBits = 4 or 5. A panel block: d F16 [32], dmin F16
-// [32], then eight times sc U8 [32], m U8 [32], codes.
-template <typename Dot, int kBits>
-struct ScaleMinFormat {
+struct ScaleMinFormat : KBlock {
   static_assert(kBits == 4 || kBits == 5);
-  using Codes = typename CodesOf<kBits>::Type;
-  static constexpr int kBlockGroups = 8;
-  static constexpr int64_t kHighBytes = kBits == 5 ? 32 : 0;  // stored before the nibbles
-  static constexpr int64_t kStoredBytes = 144 + kHighBytes;
-  static constexpr int64_t kHeaderBytes = 4 * kPanelRows;
-  static constexpr int64_t kGroupBytes = 2 * kPanelRows + Codes::kBytes;
-  static constexpr int64_t kBlockBytes = kHeaderBytes + 8 * kGroupBytes;
-  static constexpr int Columns(int rows) { return TileColumns(rows); }
+  static constexpr int kOffset = 0;
+  static constexpr int kRecentre = kBits == 5 ? 16 : 0;
+  static constexpr int kHalves = 1;
+  static constexpr bool kHasMin = true;
+  static constexpr int kHighWords = kBits == 5 ? 8 : 0;
+  static constexpr int64_t kStoredBytes = 144 + 4 * kHighWords;
+  static constexpr int64_t kScalesAt = 4 * kPanelRows;
+  static constexpr int64_t kMinsAt = kScalesAt + 8 * kPanelRows;
+  static constexpr int64_t kHighAt = kMinsAt + 8 * kPanelRows;
+  static constexpr int64_t kLowAt = kHighAt + kHighWords * kWordBytes;
+  static constexpr int64_t kBlockBytes = kLowAt + 32 * kWordBytes;
 
-  static void Pack(const std::byte* stored, int row, std::byte* block) {
-    std::memcpy(block + 2 * row, stored, 2);
-    std::memcpy(block + 2 * kPanelRows + 2 * row, stored + 2, 2);
-    const std::byte* s = stored + 4;
-    for (int g = 0; g < 8; ++g) {
-      std::byte* group = block + kHeaderBytes + g * kGroupBytes;
-      const uint32_t scale =
-          g < 4 ? ByteAt(s, g) & 63U : (ByteAt(s, g + 4) & 15U) | ByteAt(s, g - 4) >> 6 << 4;
-      const uint32_t min =
-          g < 4 ? ByteAt(s, g + 4) & 63U : ByteAt(s, g + 4) >> 4 | ByteAt(s, g) >> 6 << 4;
-      group[row] = static_cast<std::byte>(scale);
-      group[kPanelRows + row] = static_cast<std::byte>(min);
-      for (int j = 0; j < kGroup; ++j) {
-        uint32_t code = ByteAt(stored, 16 + kHighBytes + g / 2 * 32 + j) >> (g % 2 * 4) & 15U;
-        if (kBits == 5) code |= (ByteAt(stored, 16 + j) >> g & 1U) << 4;
-        Codes::Put(group + 2 * kPanelRows, row, j, code);
-      }
+  static void Pack(const Rows& rows, std::byte* block) {
+    CopyField<2>(rows, 0, block);
+    CopyField<2>(rows, 2, block + 2 * kPanelRows);
+    for (int i = 0; i < kPanelRows; ++i) {
+      uint32_t s[3] = {};
+      if (rows.at[i] != nullptr) std::memcpy(s, rows.at[i] + 4, sizeof(s));
+      PutBytes(s[0] & 0x3F3F3F3FU, block + kScalesAt + i);
+      PutBytes(s[1] & 0x3F3F3F3FU, block + kMinsAt + i);
+      PutBytes((s[2] & 0x0F0F0F0FU) | (s[0] >> 2 & 0x30303030U),
+               block + kScalesAt + 4 * kPanelRows + i);
+      PutBytes((s[2] >> 4 & 0x0F0F0F0FU) | (s[1] >> 2 & 0x30303030U),
+               block + kMinsAt + 4 * kPanelRows + i);
     }
+    CopyWords(rows, 16, kHighWords + 32, block + kHighAt);
   }
-
-  template <int R, int C>
-  [[gnu::always_inline]] static void AddGroup(const std::byte* block, int g, int c0,
-                                              const std::byte* x, float* sums) {
-    const std::byte* group = block + kHeaderBytes + g * kGroupBytes;
-    IntTile<R, C> sum;
-    SumPairs<Dot, Codes, R, C>(group + 2 * kPanelRows, c0, 0, kGroup / 2, x, sum);
-    FloatRow<C> d;
-    FloatRow<C> m;
-    const __m256 sign = _mm256_set1_ps(-0.0F);
-#pragma GCC unroll 8
-    for (int c = 0; c < C; ++c) {
-      const int v = c0 + c;
-      d[c] = _mm256_mul_ps(LoadHalfs(block + 16 * v), LoadU8(group + 8 * v));
-      const __m256 dmin = _mm256_xor_ps(LoadHalfs(block + 2 * kPanelRows + 16 * v), sign);
-      m[c] = _mm256_mul_ps(dmin, LoadU8(group + kPanelRows + 8 * v));
-    }
-    AddScaledAndMin<R, C>(sum, d, m, x, sums);
+  static __m256 Scale(const std::byte* block, int g, int /*half*/, int v) {
+    return _mm256_mul_ps(LoadHalfs(block + 16 * v),
+                         LoadU8(block + kScalesAt + g * kPanelRows + 8 * v));
+  }
+  static __m256 Min(const std::byte* block, int g, int /*half*/, int v) {
+    const __m256 dmin =
+        _mm256_xor_ps(LoadHalfs(block + 2 * kPanelRows + 16 * v), _mm256_set1_ps(-0.0F));
+    return _mm256_mul_ps(dmin, LoadU8(block + kMinsAt + g * kPanelRows + 8 * v));
+  }
+  [[gnu::always_inline]] static __m256i Quad(const std::byte* block, int g, int q, int v) {
+    const __m256i word = LoadBytes(WordOf(block + kLowAt, g / 2 * 8 + q, v));
+    const __m256i low =
+        _mm256_and_si256(g % 2 == 0 ? word : _mm256_srli_epi16(word, 4), _mm256_set1_epi8(15));
+    if constexpr (kBits == 4) return low;
+    const __m256i high = BitsOf(WordOf(block + kHighAt, q, v), g, 1);
+    return _mm256_or_si256(low, _mm256_slli_epi16(high, 4));
   }
 };
 
-// Stored blocks with a signed scale for each 16 columns, w = d sc[s] (q - kOffset).
-struct StoredQ6_K {
-  using Codes = TwoPlaneCodes<4, 2>;
-  static constexpr int64_t kBytes = 210;
-  static constexpr int64_t kScale = 208;  // where d stands
+// w = d sc[s] (q - 32), s = 0..15. A panel block: d F16 [32], sc S8 [16][32], the low four bits in
+// 32 words, the high two in 16.
+struct Q6_K : KBlock {
   static constexpr int kOffset = 32;
-  static uint32_t Code(const std::byte* stored, int j) {
-    const int half = j / 128;
-    const int quarter = j / 32 % 4;
-    const uint32_t low = ByteAt(stored, half * 64 + quarter % 2 * 32 + j % 32) >> (quarter / 2 * 4);
-    const uint32_t high = ByteAt(stored, 128 + half * 32 + j % 32) >> (2 * quarter);
-    return (low & 15U) | (high & 3U) << 4;
+  static constexpr int kHalves = 2;
+  static constexpr bool kHasMin = false;
+  static constexpr int64_t kStoredBytes = 210;
+  static constexpr int64_t kScalesAt = 2 * kPanelRows;
+  static constexpr int64_t kLowAt = kScalesAt + 16 * kPanelRows;
+  static constexpr int64_t kHighAt = kLowAt + 32 * kWordBytes;
+  static constexpr int64_t kBlockBytes = kHighAt + 16 * kWordBytes;
+
+  static void Pack(const Rows& rows, std::byte* block) {
+    CopyField<2>(rows, 208, block);
+    for (int i = 0; i < kPanelRows; ++i) {
+      uint32_t s[4] = {};
+      if (rows.at[i] != nullptr) std::memcpy(s, rows.at[i] + 192, sizeof(s));
+      for (int j = 0; j < 4; ++j) PutBytes(s[j], block + kScalesAt + 4 * j * kPanelRows + i);
+    }
+    CopyWords(rows, 0, 48, block + kLowAt);
   }
-  static uint32_t Scale(const std::byte* stored, int s) { return ByteAt(stored, 192 + s); }
+  static __m256 Scale(const std::byte* block, int g, int half, int v) {
+    return _mm256_mul_ps(LoadHalfs(block + 16 * v),
+                         LoadS8(block + kScalesAt + (2 * g + half) * kPanelRows + 8 * v));
+  }
+  // Group g is the quarter g % 4 of the half g / 4 of the block.
+  [[gnu::always_inline]] static __m256i Quad(const std::byte* block, int g, int q, int v) {
+    const int half = g / 4;
+    const __m256i low =
+        BitsOf(WordOf(block + kLowAt, half * 16 + g % 2 * 8 + q, v), g / 2 % 2 * 4, 15);
+    const __m256i high = BitsOf(WordOf(block + kHighAt, half * 8 + q, v), g % 4 * 2, 3);
+    return _mm256_or_si256(low, _mm256_slli_epi16(high, 4));
+  }
 };
-struct StoredQ3_K {
-  using Codes = TwoPlaneCodes<2, 1>;
-  static constexpr int64_t kBytes = 110;
-  static constexpr int64_t kScale = 108;
+
+// w = d sc[s] (q - 4), s = 0..15. A panel block: d F16 [32], sc S8 [16][32], the high bits in 8
+// words, the low two in 16.
+struct Q3_K : KBlock {
   static constexpr int kOffset = 4;
-  static uint32_t Code(const std::byte* stored, int j) {
-    const uint32_t low = ByteAt(stored, 32 + j / 128 * 32 + j % 32) >> (j / 32 % 4 * 2);
-    const uint32_t high = ByteAt(stored, j % 32) >> (j / 32);
-    return (low & 3U) | (high & 1U) << 2;
-  }
-  static uint32_t Scale(const std::byte* stored, int s) {
-    const std::byte* sc = stored + 96;
-    const uint32_t low = s < 8 ? ByteAt(sc, s) & 15U : ByteAt(sc, s - 8) >> 4;
-    const uint32_t high = ByteAt(sc, 8 + s % 4) >> (2 * (s / 4)) & 3U;
-    return (low | high << 4) - 32U;  // as a signed byte
-  }
-};
+  static constexpr int kHalves = 2;
+  static constexpr bool kHasMin = false;
+  static constexpr int64_t kStoredBytes = 110;
+  static constexpr int64_t kScalesAt = 2 * kPanelRows;
+  static constexpr int64_t kHighAt = kScalesAt + 16 * kPanelRows;
+  static constexpr int64_t kLowAt = kHighAt + 8 * kWordBytes;
+  static constexpr int64_t kBlockBytes = kLowAt + 16 * kWordBytes;
 
-// A panel block: d F16 [32], then eight times sc S8 [2][32], codes.
-template <typename Dot, typename Stored>
-struct HalfGroupFormat {
-  using Codes = typename Stored::Codes;
-  static constexpr int kBlockGroups = 8;
-  static constexpr int64_t kStoredBytes = Stored::kBytes;
-  static constexpr int64_t kHeaderBytes = 2 * kPanelRows;
-  static constexpr int64_t kGroupBytes = 2 * kPanelRows + Codes::kBytes;
-  static constexpr int64_t kBlockBytes = kHeaderBytes + 8 * kGroupBytes;
-  // A tile needs two accumulators for each output.
-  static constexpr int Columns(int rows) { return rows <= 2 ? 2 : 1; }
-
-  static void Pack(const std::byte* stored, int row, std::byte* block) {
-    std::memcpy(block + 2 * row, stored + Stored::kScale, 2);
-    for (int g = 0; g < 8; ++g) {
-      std::byte* group = block + kHeaderBytes + g * kGroupBytes;
-      group[row] = static_cast<std::byte>(Stored::Scale(stored, 2 * g));
-      group[kPanelRows + row] = static_cast<std::byte>(Stored::Scale(stored, 2 * g + 1));
-      for (int j = 0; j < kGroup; ++j) {
-        Codes::Put(group + 2 * kPanelRows, row, j, Stored::Code(stored, kGroup * g + j));
-      }
-    }
-  }
-
-  template <int R, int C>
-  [[gnu::always_inline]] static void AddGroup(const std::byte* block, int g, int c0,
-                                              const std::byte* x, float* sums) {
-    const std::byte* group = block + kHeaderBytes + g * kGroupBytes;
-    FloatTile<R, C> total;
-#pragma GCC unroll 2
-    for (int half = 0; half < 2; ++half) {
-      IntTile<R, C> sum;
-      SumPairs<Dot, Codes, R, C>(group + 2 * kPanelRows, c0, 8 * half, 8 * half + 8, x, sum);
-      TakeOffset<Stored::kOffset, R, C>(x + (GroupOffsets::kHalfSums + 4 * half) * R, sum);
-      FloatRow<C> scale;
-#pragma GCC unroll 8
-      for (int c = 0; c < C; ++c) scale[c] = LoadS8(group + half * kPanelRows + 8 * (c0 + c));
-#pragma GCC unroll 8
-      for (int r = 0; r < R; ++r) {
-#pragma GCC unroll 8
-        for (int c = 0; c < C; ++c) {
-          const __m256 s = _mm256_cvtepi32_ps(sum[r][c]);
-          total[r][c] =
-              half == 0 ? _mm256_mul_ps(s, scale[c]) : _mm256_fmadd_ps(s, scale[c], total[r][c]);
+  static void Pack(const Rows& rows, std::byte* block) {
+    CopyField<2>(rows, 108, block);
+    for (int i = 0; i < kPanelRows; ++i) {
+      for (int j = 0; j < 4; ++j) {
+        uint32_t scales = 0;
+        if (const std::byte* row = rows.at[i]; row != nullptr) {
+          const uint32_t low = LoadWord(row + 96 + j % 2 * 4) >> (j / 2 * 4) & 0x0F0F0F0FU;
+          const uint32_t high = LoadWord(row + 104) >> (2 * j) & 0x03030303U;
+          // Six bits that stand for -32..31, as signed bytes.
+          scales = (low | high << 4) ^ 0x20202020U;
+          scales |= (scales & 0x20202020U) << 1 | (scales & 0x20202020U) << 2;
         }
+        PutBytes(scales, block + kScalesAt + 4 * j * kPanelRows + i);
       }
     }
-    FloatRow<C> d;
-#pragma GCC unroll 8
-    for (int c = 0; c < C; ++c) d[c] = LoadHalfs(block + 16 * (c0 + c));
-    AddFloats<R, C>(total, d, x, sums);
+    CopyWords(rows, 0, 24, block + kHighAt);
+  }
+  static __m256 Scale(const std::byte* block, int g, int half, int v) {
+    return Q6_K::Scale(block, g, half, v);
+  }
+  [[gnu::always_inline]] static __m256i Quad(const std::byte* block, int g, int q, int v) {
+    const __m256i low = BitsOf(WordOf(block + kLowAt, g / 4 * 8 + q, v), g % 4 * 2, 3);
+    const __m256i high = BitsOf(WordOf(block + kHighAt, q, v), g, 1);
+    return _mm256_or_si256(low, _mm256_slli_epi16(high, 2));
   }
 };
 
-// w = d sc[s] q - dmin m[s], s = 0..15. A panel block: d F16 [32], dmin F16 [32], then eight times
-// sc U8 [2][32], m U8 [2][32], codes.
-template <typename Dot>
-struct Q2_K {
-  using Codes = PlaneCodes<2>;
-  static constexpr int kBlockGroups = 8;
+// w = d sc[s] q - dmin m[s], s = 0..15. A panel block: d, dmin F16 [32], sc, m U8 [16][32], codes
+// in 16 words.
+struct Q2_K : KBlock {
+  static constexpr int kOffset = 0;
+  static constexpr int kHalves = 2;
+  static constexpr bool kHasMin = true;
   static constexpr int64_t kStoredBytes = 84;
-  static constexpr int64_t kHeaderBytes = 4 * kPanelRows;
-  static constexpr int64_t kGroupBytes = 4 * kPanelRows + Codes::kBytes;
-  static constexpr int64_t kBlockBytes = kHeaderBytes + 8 * kGroupBytes;
-  static constexpr int Columns(int rows) { return rows <= 2 ? 2 : 1; }
+  static constexpr int64_t kScalesAt = 4 * kPanelRows;
+  static constexpr int64_t kMinsAt = kScalesAt + 16 * kPanelRows;
+  static constexpr int64_t kCodesAt = kMinsAt + 16 * kPanelRows;
+  static constexpr int64_t kBlockBytes = kCodesAt + 16 * kWordBytes;
 
-  static void Pack(const std::byte* stored, int row, std::byte* block) {
-    std::memcpy(block + 2 * row, stored + 80, 2);
-    std::memcpy(block + 2 * kPanelRows + 2 * row, stored + 82, 2);
-    for (int g = 0; g < 8; ++g) {
-      std::byte* group = block + kHeaderBytes + g * kGroupBytes;
-      for (int half = 0; half < 2; ++half) {
-        const uint32_t scale = ByteAt(stored, 2 * g + half);
-        group[half * kPanelRows + row] = static_cast<std::byte>(scale & 15U);
-        group[(2 + half) * kPanelRows + row] = static_cast<std::byte>(scale >> 4);
-      }
-      for (int j = 0; j < kGroup; ++j) {
-        const uint32_t code = ByteAt(stored, 16 + g / 4 * 32 + j) >> (g % 4 * 2) & 3U;
-        Codes::Put(group + 4 * kPanelRows, row, j, code);
+  static void Pack(const Rows& rows, std::byte* block) {
+    CopyField<2>(rows, 80, block);
+    CopyField<2>(rows, 82, block + 2 * kPanelRows);
+    for (int i = 0; i < kPanelRows; ++i) {
+      uint32_t s[4] = {};
+      if (rows.at[i] != nullptr) std::memcpy(s, rows.at[i], sizeof(s));
+      for (int j = 0; j < 4; ++j) {
+        PutBytes(s[j] & 0x0F0F0F0FU, block + kScalesAt + 4 * j * kPanelRows + i);
+        PutBytes(s[j] >> 4 & 0x0F0F0F0FU, block + kMinsAt + 4 * j * kPanelRows + i);
       }
     }
+    CopyWords(rows, 16, 16, block + kCodesAt);
   }
-
-  template <int R, int C>
-  [[gnu::always_inline]] static void AddGroup(const std::byte* block, int g, int c0,
-                                              const std::byte* x, float* sums) {
-    const std::byte* group = block + kHeaderBytes + g * kGroupBytes;
-    FloatRow<C> d;
-    FloatRow<C> dmin;
-    const __m256 sign = _mm256_set1_ps(-0.0F);
-#pragma GCC unroll 8
-    for (int c = 0; c < C; ++c) {
-      d[c] = LoadHalfs(block + 16 * (c0 + c));
-      dmin[c] = _mm256_xor_ps(LoadHalfs(block + 2 * kPanelRows + 16 * (c0 + c)), sign);
-    }
-#pragma GCC unroll 2
-    for (int half = 0; half < 2; ++half) {
-      IntTile<R, C> sum;
-      SumPairs<Dot, Codes, R, C>(group + 4 * kPanelRows, c0, 8 * half, 8 * half + 8, x, sum);
-      const std::byte* half_sums = x + (GroupOffsets::kHalfSums + 4 * half) * R;
-#pragma GCC unroll 8
-      for (int c = 0; c < C; ++c) {
-        const __m256 scale = LoadU8(group + half * kPanelRows + 8 * (c0 + c));
-        const __m256 min = LoadU8(group + (2 + half) * kPanelRows + 8 * (c0 + c));
-        const __m256 low = _mm256_mul_ps(dmin[c], min);
-        const __m256 high = _mm256_mul_ps(d[c], scale);
-#pragma GCC unroll 8
-        for (int r = 0; r < R; ++r) {
-          const __m256 x_scale = BroadcastFloat(x + GroupOffsets::kScale * R + 4 * r);
-          const __m256 x_sum = _mm256_cvtepi32_ps(Broadcast(half_sums + 4 * r));
-          float* to = sums + r * kPanelRows + 8 * c;
-          const __m256 base =
-              _mm256_fmadd_ps(_mm256_mul_ps(x_sum, x_scale), low, _mm256_load_ps(to));
-          const __m256 product = _mm256_mul_ps(_mm256_cvtepi32_ps(sum[r][c]), x_scale);
-          _mm256_store_ps(to, _mm256_fmadd_ps(product, high, base));
-        }
-      }
-    }
+  static __m256 Scale(const std::byte* block, int g, int half, int v) {
+    return _mm256_mul_ps(LoadHalfs(block + 16 * v),
+                         LoadU8(block + kScalesAt + (2 * g + half) * kPanelRows + 8 * v));
+  }
+  static __m256 Min(const std::byte* block, int g, int half, int v) {
+    const __m256 dmin =
+        _mm256_xor_ps(LoadHalfs(block + 2 * kPanelRows + 16 * v), _mm256_set1_ps(-0.0F));
+    return _mm256_mul_ps(dmin, LoadU8(block + kMinsAt + (2 * g + half) * kPanelRows + 8 * v));
+  }
+  [[gnu::always_inline]] static __m256i Quad(const std::byte* block, int g, int q, int v) {
+    return BitsOf(WordOf(block + kCodesAt, g / 4 * 8 + q, v), g % 4 * 2, 3);
   }
 };
 

@@ -1,219 +1,315 @@
-// GGUF block formats with 16-bit activations in groups of 32 columns: the loops that the AVX2 and
-// AVX-VNNI levels share. Only for their translation units.
+// Products of integer codes: the loops over blocks, groups and tiles that the AVX2 and AVX-VNNI
+// levels share. Only for their translation units.
 //
-// The products of a group are summed exactly in 32-bit integers (32 * 128 * 32512 < 2^31); then
-// sum * x_scale * w_scale is added to the output's one float chain. Exact sums have no order, so
-// tiles of any shape, and both levels, give the same bits.
+// The products of a group are summed exactly in integers (a Dot type, avx2_dots.h); then
+// sum * x_scale * w_scale is added to the output's one float chain.
+//
+// A format F has
+//   kOffset, kRecentre   codes are weights plus kOffset; kRecentre: avx2_dots.h
+//   kGroupRecords        records of 32 columns in a group of x: 1 or 4
+//   kHalves              scales of a record: 1, or 2 (then a group is a record)
+//   kHasMin              weights are scale * code + min
+//   kBlockGroups, kBlockBytes, kStoredBytes; Pack(rows, block) from rows that stand at stored
+//   blocks Scale, Min(block, g, half, v)  those of the rows of vector v in group g Quad(block,
+//   record, q, v)      the codes of four columns: eight rows of four bytes
 #pragma once
 
 #include <immintrin.h>
 
 #include <cstring>
 
-#include "engine/kernels/matmul/avx2_strips.h"
+#include "engine/kernels/matmul/avx2_dots.h"
+#include "engine/kernels/matmul/avx2_pack.h"
 #include "engine/kernels/matmul/matmul.h"
 
 namespace inhouse::engine::avx2 {
 namespace {
 
-constexpr int kPanelVectors = kPanelRows / 8;
-
-template <int R, int C>
-using IntTile = __m256i[static_cast<size_t>(R)][static_cast<size_t>(C)];
-template <int R, int C>
-using FloatTile = __m256[static_cast<size_t>(R)][static_cast<size_t>(C)];
-template <int N>
-using IntRow = __m256i[static_cast<size_t>(N)];
-template <int N>
-using FloatRow = __m256[static_cast<size_t>(N)];
-
-inline __m256i LoadBytes(const std::byte* p) {
-  return _mm256_load_si256(reinterpret_cast<const __m256i*>(p));
-}
-// A pair of 16-bit codes of x in every lane.
-inline __m256i Broadcast(const std::byte* p) {
-  int32_t word;
-  __builtin_memcpy(&word, p, 4);
-  return _mm256_set1_epi32(word);
-}
-inline __m256 BroadcastFloat(const std::byte* p) {
-  return _mm256_broadcast_ss(reinterpret_cast<const float*>(p));
-}
-// Eight F16 scales.
-inline __m256 LoadHalfs(const std::byte* p) {
-  return _mm256_cvtph_ps(_mm_load_si128(reinterpret_cast<const __m128i*>(p)));
-}
-// Eight unsigned or signed bytes as floats.
-inline __m256 LoadU8(const std::byte* p) {
-  return _mm256_cvtepi32_ps(
-      _mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p))));
-}
-inline __m256 LoadS8(const std::byte* p) {
-  return _mm256_cvtepi32_ps(
-      _mm256_cvtepi8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p))));
-}
-
-// Fetches the weights of one pair of columns for C vectors, b[c] = load(c), and gives every
-// (row, vector) pair to add(r, c, x[r], b[c]), in the order that needs fewer registers.
-template <int R, int C, typename Load, typename Add>
-[[gnu::always_inline]] inline void ForEachPair(const std::byte* x, Load load, Add add) {
-  if constexpr (R < C) {
-    IntRow<R> a;
+// sums[r][c] += (sum[r][c] * x_scale[r]) * d[c] + x_sum[r] * m[c]
+template <typename Dot, typename F, int kHalf, int S, int R, int C>
+[[gnu::always_inline]] inline void AddHalf(const std::byte* block, int g, int c0,
+                                           const std::byte* x, float* sums) {
+  using Record = typename Dot::Record;
+  IntTile<R, C> sum;
+  Dot::template Sum<F, F::kHalves == 1 ? kWhole : kHalf, S, R, C>(block, g, c0, x, sum);
+  FloatRow<C> d;
+  FloatRow<C> m;
 #pragma GCC unroll 8
-    for (int r = 0; r < R; ++r) a[r] = Broadcast(x + 4 * r);
-#pragma GCC unroll 8
-    for (int c = 0; c < C; ++c) {
-      const __m256i b = load(c);
-#pragma GCC unroll 8
-      for (int r = 0; r < R; ++r) add(r, c, a[r], b);
-    }
-  } else {
-    IntRow<C> b;
-#pragma GCC unroll 8
-    for (int c = 0; c < C; ++c) b[c] = load(c);
-#pragma GCC unroll 8
-    for (int r = 0; r < R; ++r) {
-      const __m256i a = Broadcast(x + 4 * r);
-#pragma GCC unroll 8
-      for (int c = 0; c < C; ++c) add(r, c, a, b[c]);
-    }
+  for (int c = 0; c < C; ++c) {
+    d[c] = F::Scale(block, g, kHalf, c0 + c);
+    if constexpr (F::kHasMin) m[c] = F::Min(block, g, kHalf, c0 + c);
   }
-}
-
-// sums[r][c] += x_scale[r] * sum[r][c] * d[c]; `x` is the group of a strip, `sums` stands at the
-// tile's first vector.
-template <int R, int C>
-[[gnu::always_inline]] inline void AddFloats(const FloatTile<R, C>& sum, const FloatRow<C>& d,
-                                             const std::byte* x, float* sums) {
 #pragma GCC unroll 8
   for (int r = 0; r < R; ++r) {
-    const __m256 scale = BroadcastFloat(x + GroupOffsets::kScale * R + 4 * r);
+    const __m256 scale = BroadcastFloat(x + Record::kScale * S + 4 * r);
 #pragma GCC unroll 8
     for (int c = 0; c < C; ++c) {
       float* to = sums + r * kPanelRows + 8 * c;
-      const __m256 product = _mm256_mul_ps(sum[r][c], scale);
-      _mm256_store_ps(to, _mm256_fmadd_ps(product, d[c], _mm256_load_ps(to)));
-    }
-  }
-}
-
-template <int R, int C>
-[[gnu::always_inline]] inline void AddScaled(const IntTile<R, C>& sum, const FloatRow<C>& d,
-                                             const std::byte* x, float* sums) {
-  FloatTile<R, C> floats;
-#pragma GCC unroll 8
-  for (int r = 0; r < R; ++r) {
-#pragma GCC unroll 8
-    for (int c = 0; c < C; ++c) floats[r][c] = _mm256_cvtepi32_ps(sum[r][c]);
-  }
-  AddFloats<R, C>(floats, d, x, sums);
-}
-
-// AddScaled plus x_scale[r] * sum of x codes * m[c], for weights d q + m.
-template <int R, int C>
-[[gnu::always_inline]] inline void AddScaledAndMin(const IntTile<R, C>& sum, const FloatRow<C>& d,
-                                                   const FloatRow<C>& m, const std::byte* x,
-                                                   float* sums) {
-#pragma GCC unroll 8
-  for (int r = 0; r < R; ++r) {
-    const __m256 scale = BroadcastFloat(x + GroupOffsets::kScale * R + 4 * r);
-    const __m256 scaled_sum = BroadcastFloat(x + GroupOffsets::kScaledSum * R + 4 * r);
-#pragma GCC unroll 8
-    for (int c = 0; c < C; ++c) {
-      float* to = sums + r * kPanelRows + 8 * c;
+      __m256 base = _mm256_load_ps(to);
+      if constexpr (F::kHasMin) {
+        const int field = F::kHalves == 1 ? Record::kScaledSum : Record::kScaledHalfs + 4 * kHalf;
+        base = _mm256_fmadd_ps(BroadcastFloat(x + field * S + 4 * r), m[c], base);
+      }
       const __m256 product = _mm256_mul_ps(_mm256_cvtepi32_ps(sum[r][c]), scale);
-      const __m256 base = _mm256_fmadd_ps(scaled_sum, m[c], _mm256_load_ps(to));
       _mm256_store_ps(to, _mm256_fmadd_ps(product, d[c], base));
     }
   }
 }
 
-// Vectors of a tile with R rows: with accumulators for each, the sixteen registers suffice.
-constexpr int TileColumns(int rows) { return rows <= 2 ? 4 : 2; }
+template <typename Dot, typename F, int S, int R>
+[[gnu::always_inline]] inline void AddRows(const std::byte* block, int g, const std::byte* x,
+                                           float* sums) {
+  constexpr int C = Dot::Columns(R);
+  for (int c = 0; c < kPanelVectors; c += C) {
+    AddHalf<Dot, F, 0, S, R, C>(block, g, c, x, sums + 8 * c);
+    if constexpr (F::kHalves == 2) AddHalf<Dot, F, 1, S, R, C>(block, g, c, x, sums + 8 * c);
+  }
+}
 
-// All groups of one strip. `F` is a format: AddGroup<R, C>(block, g, c0, x, sums).
-template <typename F, int R>
-[[gnu::noinline]] void RunGroups(const std::byte* panel, const std::byte* x, int64_t blocks,
+// A group of a strip of S rows, in tiles of at most Dot::kTileRows.
+template <typename Dot, typename F, int S>
+[[gnu::always_inline]] inline void AddGroup(const std::byte* block, int g, const std::byte* x,
+                                            float* sums) {
+  constexpr int kFirst = S < Dot::kTileRows ? S : Dot::kTileRows;
+  AddRows<Dot, F, S, kFirst>(block, g, x, sums);
+  if constexpr (S > kFirst) {
+    AddRows<Dot, F, S, S - kFirst>(block, g, x + 4 * kFirst, sums + kFirst * kPanelRows);
+  }
+}
+
+// All of a panel for one strip, decoded in registers.
+template <typename Dot, typename F, int S>
+[[gnu::noinline]] void RunDirect(const std::byte* panel, const std::byte* x, int64_t blocks,
                                  float* sums) {
-  constexpr int C = F::Columns(R);
-  std::memset(sums, 0, sizeof(float) * R * kPanelRows);
+  constexpr int64_t kXGroup = Dot::Record::kBytes * F::kGroupRecords * S;
+  constexpr int kStep = F::kBlockGroups % 2 == 0 ? 2 : 1;  // so that Quad knows a group's parity
+  constexpr int64_t kStepBytes = F::kBlockBytes * kStep / F::kBlockGroups;
+  std::memset(sums, 0, sizeof(float) * S * kPanelRows);
   for (int64_t block = 0; block < blocks; ++block) {
-    for (int g = 0; g < F::kBlockGroups; ++g) {
-      constexpr int64_t kBytes = F::kBlockBytes / F::kBlockGroups;
-      const std::byte* ahead = panel + g * kBytes + kPrefetchBytes;
-#pragma GCC unroll 32
-      for (int64_t line = 0; line < kBytes; line += 64) {
-        _mm_prefetch(reinterpret_cast<const char*>(ahead + line), _MM_HINT_T0);
+    for (int g = 0; g < F::kBlockGroups; g += kStep) {
+      Prefetch<kStepBytes>(panel + g / kStep * kStepBytes + kPrefetchBytes);
+      AddGroup<Dot, F, S>(panel, g, x, sums);
+      x += kXGroup;
+      if constexpr (kStep == 2) {
+        AddGroup<Dot, F, S>(panel, g + 1, x, sums);
+        x += kXGroup;
       }
-      for (int c = 0; c < kPanelVectors; c += C) {
-        F::template AddGroup<R, C>(panel, g, c, x, sums + 8 * c);
-      }
-      x += GroupOffsets::kBytes * R;
     }
     panel += F::kBlockBytes;
   }
 }
 
+// A group of F with a byte for every code and floats for the scales.
 template <typename F>
-void RunGroupRows(int64_t rows, const std::byte* panel, const std::byte* x, int64_t blocks,
-                  float* sums) {
-  switch (rows) {
-    case 1:
-      return RunGroups<F, 1>(panel, x, blocks, sums);
-    case 2:
-      return RunGroups<F, 2>(panel, x, blocks, sums);
-    case 3:
-      return RunGroups<F, 3>(panel, x, blocks, sums);
-    case 4:
-      return RunGroups<F, 4>(panel, x, blocks, sums);
-    case 5:
-      return RunGroups<F, 5>(panel, x, blocks, sums);
-    default:
-      return RunGroups<F, 6>(panel, x, blocks, sums);
+struct Unpacked {
+  static constexpr int kOffset = F::kOffset;
+  static constexpr int kRecentre = F::kRecentre;
+  static constexpr int kGroupRecords = F::kGroupRecords;
+  static constexpr int kHalves = F::kHalves;
+  static constexpr bool kHasMin = F::kHasMin;
+  static constexpr int64_t kMinsAt = kHalves * kWordBytes;
+  static constexpr int64_t kCodesAt = kMinsAt * (kHasMin ? 2 : 1);
+  static constexpr int64_t kBytes = kCodesAt + 8 * kGroupRecords * kWordBytes;
+
+  static __m256 Scale(const std::byte* group, int /*g*/, int half, int v) {
+    return LoadFloats(group + half * kWordBytes + 32 * v);
+  }
+  static __m256 Min(const std::byte* group, int /*g*/, int half, int v) {
+    return LoadFloats(group + kMinsAt + half * kWordBytes + 32 * v);
+  }
+  static __m256i Quad(const std::byte* group, int record, int q, int v) {
+    return LoadBytes(group + kCodesAt + (8 * record + q) * kWordBytes + 32 * v);
+  }
+
+  static void Unpack(const std::byte* block, int g, std::byte* group) {
+    for (int half = 0; half < kHalves; ++half) {
+      for (int v = 0; v < kPanelVectors; ++v) {
+        std::byte* at = group + half * kWordBytes + 32 * v;
+        _mm256_store_ps(reinterpret_cast<float*>(at), F::Scale(block, g, half, v));
+        if constexpr (kHasMin) {
+          _mm256_store_ps(reinterpret_cast<float*>(at + kMinsAt), F::Min(block, g, half, v));
+        }
+      }
+    }
+    for (int record = 0; record < kGroupRecords; ++record) {
+      std::byte* to = group + kCodesAt + 8 * record * kWordBytes;
+#pragma GCC unroll 8
+      for (int q = 0; q < 8; ++q) {
+#pragma GCC unroll 4
+        for (int v = 0; v < kPanelVectors; ++v) {
+          StoreBytes(F::Quad(block, g * kGroupRecords + record, q, v),
+                     to + q * kWordBytes + 32 * v);
+        }
+      }
+    }
+  }
+};
+
+// `groups` unpacked groups for one strip; continues `sums`.
+template <typename Dot, typename U, int S>
+[[gnu::noinline]] void RunUnpacked(const std::byte* unpacked, const std::byte* x, int64_t groups,
+                                   float* sums) {
+  for (int64_t g = 0; g < groups; ++g) {
+    AddGroup<Dot, U, S>(unpacked, 0, x, sums);
+    unpacked += U::kBytes;
+    x += Dot::Record::kBytes * U::kGroupRecords * S;
   }
 }
 
-inline int64_t NoGroupScratch(int64_t /*k*/) { return 0; }
+template <typename Dot, typename U>
+void RunUnpackedRows(int64_t rows, const std::byte* unpacked, const std::byte* x, int64_t groups,
+                     float* sums) {
+  switch (rows) {
+    case 1:
+      return RunUnpacked<Dot, U, 1>(unpacked, x, groups, sums);
+    case 2:
+      return RunUnpacked<Dot, U, 2>(unpacked, x, groups, sums);
+    case 3:
+      return RunUnpacked<Dot, U, 3>(unpacked, x, groups, sums);
+    case 4:
+      return RunUnpacked<Dot, U, 4>(unpacked, x, groups, sums);
+    case 5:
+      return RunUnpacked<Dot, U, 5>(unpacked, x, groups, sums);
+    default:
+      return RunUnpacked<Dot, U, 6>(unpacked, x, groups, sums);
+  }
+}
 
-template <typename F>
-struct GroupKernel {
-  static int64_t Blocks(int64_t k) { return k / (kGroup * F::kBlockGroups); }
+// Columns that are unpacked at a time.
+constexpr int64_t kUnpackColumns = 256;
+
+// What is the same for both kinds of kernels below.
+template <typename F, const StripLayout& kLayout>
+struct GroupPanels {
+  static constexpr int64_t kGroupColumns = kGroup * F::kGroupRecords;
+  static constexpr int64_t kBlockColumns = kGroupColumns * F::kBlockGroups;
+
+  static int64_t Blocks(int64_t k) { return (k + kBlockColumns - 1) / kBlockColumns; }
   static int64_t PanelBytes(int64_t k) { return Blocks(k) * F::kBlockBytes; }
 
   static void PackPanel(const std::byte* const* rows, int n_rows, int64_t k, std::byte* panel) {
-    std::memset(panel, 0, static_cast<size_t>(PanelBytes(k)));
+    Rows at(rows, n_rows);
     for (int64_t block = 0; block < Blocks(k); ++block) {
-      for (int i = 0; i < n_rows; ++i) {
-        F::Pack(rows[i] + block * F::kStoredBytes, i, panel + block * F::kBlockBytes);
-      }
+      F::Pack(at, panel + block * F::kBlockBytes);
+      at.Advance(F::kStoredBytes);
     }
   }
 
-  static void Run(const PanelProduct& p) {
-    alignas(64) float sums[size_t{kStripRows} * kPanelRows];
-    for (int64_t m0 = 0; m0 < p.m; m0 += kStripRows) {
-      const int64_t rows = p.m - m0 < kStripRows ? p.m - m0 : kStripRows;
-      const std::byte* x = p.x + m0 / kStripRows * GroupStripBytes(p.k);
-      RunGroupRows<F>(rows, p.panel, x, Blocks(p.k), sums);
-      for (int64_t r = 0; r < rows; ++r) {
-        std::memcpy(p.y + (m0 + r) * p.ldy, sums + r * kPanelRows,
-                    static_cast<size_t>(p.n_rows) * sizeof(float));
-      }
-    }
-  }
-
-  static constexpr MatMulKernel Table(const char* name, DType type) {
+  static constexpr MatMulKernel Table(const char* name, DType type,
+                                      int64_t (*scratch_bytes)(int64_t),
+                                      void (*run)(const PanelProduct&)) {
     return {.name = name,
             .weights = type,
-            .activations = ActivationLayout::kI16Groups32,
+            .activations = kLayout.layout,
             .panel_rows = kPanelRows,
             .strip_rows = kStripRows,
             .panel_bytes = PanelBytes,
             .pack_panel = PackPanel,
-            .strip_bytes = GroupStripBytes,
-            .pack_strip = PackGroupStrip,
-            .scratch_bytes = NoGroupScratch,
-            .run = Run};
+            .strip_bytes = kLayout.strip_bytes,
+            .pack_strip = kLayout.pack_strip,
+            .scratch_bytes = scratch_bytes,
+            .run = run};
+  }
+};
+
+// Decodes in registers, whatever the number of rows: for codes that cost next to nothing to decode.
+template <typename Dot, typename F, const StripLayout& kLayout>
+struct DirectKernel : GroupPanels<F, kLayout> {
+  using Panels = GroupPanels<F, kLayout>;
+
+  static int64_t ScratchBytes(int64_t /*k*/) { return 0; }
+
+  static void RunStrip(int64_t rows, const PanelProduct& p, const std::byte* x, float* sums) {
+    const int64_t blocks = Panels::Blocks(p.k);
+    switch (rows) {
+      case 1:
+        return RunDirect<Dot, F, 1>(p.panel, x, blocks, sums);
+      case 2:
+        return RunDirect<Dot, F, 2>(p.panel, x, blocks, sums);
+      case 3:
+        return RunDirect<Dot, F, 3>(p.panel, x, blocks, sums);
+      case 4:
+        return RunDirect<Dot, F, 4>(p.panel, x, blocks, sums);
+      case 5:
+        return RunDirect<Dot, F, 5>(p.panel, x, blocks, sums);
+      default:
+        return RunDirect<Dot, F, 6>(p.panel, x, blocks, sums);
+    }
+  }
+
+  static void Run(const PanelProduct& p) {
+    alignas(64) float sums[kStripSums];
+    for (int64_t m0 = 0; m0 < p.m; m0 += kStripRows) {
+      const int64_t rows = p.m - m0 < kStripRows ? p.m - m0 : kStripRows;
+      RunStrip(rows, p, p.x + m0 / kStripRows * kLayout.strip_bytes(p.k), sums);
+      StoreRows(p, m0, rows, sums);
+    }
+  }
+
+  static constexpr MatMulKernel Table(const char* name, DType type) {
+    return Panels::Table(name, type, ScratchBytes, Run);
+  }
+};
+
+template <typename Dot, typename F, const StripLayout& kLayout>
+struct GroupKernel : GroupPanels<F, kLayout> {
+  using Panels = GroupPanels<F, kLayout>;
+  using U = Unpacked<F>;
+  static constexpr int64_t kUnpackBlocks = kUnpackColumns / Panels::kBlockColumns;
+  static constexpr int64_t kUnpackBytes = kUnpackColumns / Panels::kGroupColumns * U::kBytes;
+
+  static int64_t ScratchBytes(int64_t /*k*/) {
+    return kUnpackBytes + kChunkStrips * kStripSums * static_cast<int64_t>(sizeof(float));
+  }
+
+  static void Direct(const PanelProduct& p) {
+    alignas(64) float sums[kDirectRows * kPanelRows];
+    if (p.m == 1) {
+      RunDirect<Dot, F, 1>(p.panel, p.x, Panels::Blocks(p.k), sums);
+    } else if (p.m == 2) {
+      RunDirect<Dot, F, 2>(p.panel, p.x, Panels::Blocks(p.k), sums);
+    } else {
+      RunDirect<Dot, F, 3>(p.panel, p.x, Panels::Blocks(p.k), sums);
+    }
+    StoreRows(p, 0, p.m, sums);
+  }
+
+  // The rows [m0, m1), at most kChunkStrips strips.
+  static void Chunk(const PanelProduct& p, int64_t m0, int64_t m1) {
+    std::byte* unpacked = p.scratch;
+    auto* sums = reinterpret_cast<float*>(p.scratch + kUnpackBytes);
+    std::memset(sums, 0, sizeof(float) * static_cast<size_t>(kChunkStrips * kStripSums));
+    const int64_t strip_bytes = kLayout.strip_bytes(p.k);
+    for (int64_t begin = 0; begin < Panels::Blocks(p.k); begin += kUnpackBlocks) {
+      const int64_t left = Panels::Blocks(p.k) - begin;
+      const int64_t blocks = left < kUnpackBlocks ? left : kUnpackBlocks;
+      for (int64_t g = 0; g < blocks * F::kBlockGroups; ++g) {
+        const std::byte* block = p.panel + (begin + g / F::kBlockGroups) * F::kBlockBytes;
+        U::Unpack(block, static_cast<int>(g % F::kBlockGroups), unpacked + g * U::kBytes);
+      }
+      float* to = sums;
+      for (int64_t m = m0; m < m1; m += kStripRows) {
+        const int64_t rows = m1 - m < kStripRows ? m1 - m : kStripRows;
+        const std::byte* x = p.x + m / kStripRows * strip_bytes +
+                             begin * Panels::kBlockColumns / kGroup * Dot::Record::kBytes * rows;
+        RunUnpackedRows<Dot, U>(rows, unpacked, x, blocks * F::kBlockGroups, to);
+        to += kStripSums;
+      }
+    }
+    for (int64_t m = m0; m < m1; m += kStripRows) {
+      StoreRows(p, m, m1 - m < kStripRows ? m1 - m : kStripRows, sums);
+      sums += kStripSums;
+    }
+  }
+
+  static void Run(const PanelProduct& p) {
+    if (p.m <= kDirectRows) return Direct(p);
+    constexpr int64_t kRows = kChunkStrips * kStripRows;
+    for (int64_t m = 0; m < p.m; m += kRows) Chunk(p, m, p.m - m < kRows ? p.m : m + kRows);
+  }
+
+  static constexpr MatMulKernel Table(const char* name, DType type) {
+    return Panels::Table(name, type, ScratchBytes, Run);
   }
 };
 

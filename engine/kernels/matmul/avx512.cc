@@ -32,9 +32,10 @@ struct WeightsBF16 {
   }
 };
 
-using ProductF32 = FloatProduct<WeightsPlain, OpFma, 1>;
-using ProductF16 = FloatProduct<WeightsF16, OpFma, 1>;
-using ProductBF16 = FloatProduct<WeightsBF16, OpFma, 1>;
+constexpr int kPadColumns = 4;
+using ProductF32 = FloatProduct<WeightsPlain, OpFma, 1, kPadColumns>;
+using ProductF16 = FloatProduct<WeightsF16, OpFma, 1, kPadColumns>;
+using ProductBF16 = FloatProduct<WeightsBF16, OpFma, 1, kPadColumns>;
 
 void PackF32(const std::byte* const* rows, int n_rows, int64_t k, std::byte* panel) {
   PackWords32(rows, n_rows, 4 * k, k, panel);

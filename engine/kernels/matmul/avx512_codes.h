@@ -55,38 +55,5 @@ INHOUSE_INLINE void AddBits(const std::byte* p, int q, __m512i (&w)[4]) {
   });
 }
 
-// A row's 32 codes, of which the bits in question are put where the functions above find them. The
-// panel was zeroed before.
-inline void PutNibbles(const uint8_t* codes, int row, std::byte* panel) {
-  for (int q = 0; q < 4; ++q) {
-    for (int j = 0; j < 4; ++j) {
-      const int low = codes[4 * q + j] & 15;
-      const int high = codes[16 + 4 * q + j] & 15;
-      panel[128 * q + 4 * row + j] = static_cast<std::byte>(low | high << 4);
-    }
-  }
-}
-
-// Of bits `shift` and `shift + 1`.
-inline void PutPairs(const uint8_t* codes, int shift, int row, std::byte* panel) {
-  for (int c = 0; c < 32; ++c) {
-    const int q = c / 4 % 4;
-    const int i = c / 16 * 2 + row / 16;
-    panel[64 * q + row % 16 * 4 + c % 4] |=
-        static_cast<std::byte>((codes[c] >> shift & 3) << (2 * i));
-  }
-}
-
-// Of bit `shift`.
-inline void PutBits(const uint8_t* codes, int shift, int row, std::byte* panel) {
-  for (int c = 0; c < 32; ++c) {
-    const int q = c / 4 % 4;
-    const int i = c / 16 * 2 + row / 16;
-    const int lane = row % 16 * 4 + c % 4;
-    panel[32 * q + 8 * i + lane / 8] |=
-        static_cast<std::byte>((codes[c] >> shift & 1) << (lane % 8));
-  }
-}
-
 }  // namespace
 }  // namespace inhouse::engine

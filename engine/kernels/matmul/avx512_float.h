@@ -99,8 +99,9 @@ inline void ExpandBlock(const std::byte* panel, int64_t steps, std::byte* out) {
 
 // A weight format: W expands it in registers for few rows; for more, a block of columns is expanded
 // once into scratch that stays in the first-level cache and is used by all strips. kWords is the
-// number of columns in a 32-bit word of x.
-template <typename W, typename Op, int kWords>
+// number of columns in a 32-bit word of x, kPad the columns that a strip of x is padded to: the
+// same for all formats that share one packed x.
+template <typename W, typename Op, int kWords, int kPad>
 struct FloatProduct {
   static constexpr bool kIsPlain = W::kSub == 1 && W::kStepBytes == 128;
   static constexpr int kDirectRows = kIsPlain ? kStripRows : 6;
@@ -110,9 +111,7 @@ struct FloatProduct {
   static int64_t PanelBytes(int64_t k) {
     return RoundUp(Substeps(k) / W::kSub * W::kStepBytes, 64);
   }
-  static int64_t StripWords(int64_t k) {  // the same for all formats whose x has the same words
-    return RoundUp((k + kWords - 1) / kWords, 4) * kStripRows;
-  }
+  static int64_t StripWords(int64_t k) { return RoundUp(k, kPad) / kWords * kStripRows; }
   static int64_t StripBytes(int64_t k) { return StripWords(k) * 4; }
   static int64_t ScratchBytes(int64_t /*k*/) { return kIsPlain ? 0 : kBlockSubsteps * 128; }
 

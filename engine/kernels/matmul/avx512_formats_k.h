@@ -13,12 +13,20 @@ struct Block256 {
   static constexpr int kSourceBytes = kSource;
   static constexpr int kBlockBytes = kBytes;
   static constexpr int kBlockGroups = 8;
+  static constexpr int kUnitGroups = 1;
   static constexpr int kHalves = kHalvesOf;
   static constexpr bool kMin = kHasMin;
   static constexpr bool kUsedInPlace = false;
   static constexpr int kOffset = 128;  // hidden by formats that have another; unused with minima
-  using Tile = Expanded<kHalvesOf, kHasMin>;
+  using Tile = Expanded<kHalvesOf, kHasMin, 1>;
 };
+
+// Sixteen bytes of each row: byte i of all rows at p + 32 i.
+INHOUSE_INLINE void PutSubScales(const BlockRows& rows, int at, std::byte* p) {
+  __m512i v[8];
+  LoadWords4(rows, at, v);
+  Unroll<4>([&](auto i) INHOUSE_INLINE_LAMBDA { PutBytesOf(v[i], v[i + 4], p + 128 * i); });
+}
 
 // scale = d * s, min = -dmin * m with 6-bit s and m in 12 packed bytes a row, as in the file but
 // one byte of all rows after the other. Q4_K and Q5_K.
@@ -57,10 +65,13 @@ struct ScalesQ4K {
     });
   }
 
-  static INHOUSE_INLINE void PackScales(const std::byte* source, int row, std::byte* p) {
-    Put16(source, row, p);
-    Put16(source + 2, row, p + 64);
-    for (int i = 0; i < 12; ++i) p[kPackedAt + 32 * i + row] = source[4 + i];
+  static INHOUSE_INLINE void PackScales(const BlockRows& rows, std::byte* p) {
+    __m512i v[8];
+    LoadWords4(rows, 0, v);
+    PutHalvesOf(v[0], v[4], p, p + 64);
+    Unroll<3>([&](auto i) INHOUSE_INLINE_LAMBDA {
+      PutBytesOf(v[i + 1], v[i + 5], p + kPackedAt + 128 * i);
+    });
   }
 };
 
@@ -68,19 +79,14 @@ struct FormatQ4_K : Block256<144, 4608, 1, true>, ScalesQ4K {
   static INHOUSE_INLINE void Codes(const std::byte* p, int g, int q, __m512i (&w)[4]) {
     Nibbles(p + kCodesAt + kNibbleBytes * g, q, w);
   }
-  static void Pack(const std::byte* source, int row, std::byte* p) {
-    PackScales(source, row, p);
+  static INHOUSE_INLINE void PackBlock(const BlockRows& rows, std::byte* p) {
+    PackScales(rows, p);
     // Groups 2b and 2b + 1 are the low and high halves of the same 32 bytes of the file.
-    for (int i = 0; i < 16; ++i) {  // words of b = i / 4, q = i % 4
-      uint32_t a = 0;
-      uint32_t b = 0;
-      __builtin_memcpy(&a, source + 16 + i / 4 * 32 + i % 4 * 4, 4);
-      __builtin_memcpy(&b, source + 16 + i / 4 * 32 + i % 4 * 4 + 16, 4);
-      const uint32_t even = (a & 0x0F0F0F0FU) | (b & 0x0F0F0F0FU) << 4;
-      const uint32_t odd = (a >> 4 & 0x0F0F0F0FU) | (b & 0xF0F0F0F0U);
-      std::byte* to = p + kCodesAt + i / 4 * 2 * kNibbleBytes + i % 4 * 128 + 4 * row;
-      __builtin_memcpy(to, &even, 4);
-      __builtin_memcpy(to + kNibbleBytes, &odd, 4);
+    for (int b = 0; b < 4; ++b) {
+      __m512i v[16];
+      LoadWords8(rows, 16 + 32 * b, v);
+      std::byte* low = p + kCodesAt + kNibbleBytes * 2 * b;
+      PutNibbleGroups(v, low, low + kNibbleBytes);
     }
   }
 };
@@ -92,18 +98,19 @@ struct FormatQ5_K : Block256<176, 5632, 1, true>, ScalesQ4K {
     Nibbles(codes, q, w);
     AddBits<16>(codes + kNibbleBytes, q, w);
   }
-  static void Pack(const std::byte* source, int row, std::byte* p) {
-    PackScales(source, row, p);
-    for (int g = 0; g < 8; ++g) {
-      uint8_t codes[32];
-      for (int l = 0; l < 32; ++l) {
-        const int low = static_cast<int>(source[48 + g / 2 * 32 + l]) >> (g % 2 * 4) & 15;
-        const int high = static_cast<int>(source[16 + l]) >> g & 1;
-        codes[l] = static_cast<uint8_t>(low | high << 4);
-      }
-      PutNibbles(codes, row, p + kCodesAt + kGroupStride * g);
-      PutBits(codes, 4, row, p + kCodesAt + kGroupStride * g + kNibbleBytes);
+  static INHOUSE_INLINE void PackBlock(const BlockRows& rows, std::byte* p) {
+    PackScales(rows, p);
+    for (int b = 0; b < 4; ++b) {
+      __m512i v[16];
+      LoadWords8(rows, 48 + 32 * b, v);
+      std::byte* low = p + kCodesAt + kGroupStride * 2 * b;
+      PutNibbleGroups(v, low, low + kGroupStride);
     }
+    __m512i high[16];
+    LoadWords8(rows, 16, high);
+    Unroll<8>([&](auto g) INHOUSE_INLINE_LAMBDA {
+      PutBitsOf<decltype(g)::value>(high, p + kCodesAt + kGroupStride * g + kNibbleBytes);
+    });
   }
 };
 
@@ -128,27 +135,25 @@ struct FormatQ6_K : Block256<210, 6720, 2, false>, ScalesI8 {
     Nibbles(codes, q, w);
     OrPairsAbove(codes + kNibbleBytes, q, w);
   }
-  static void Pack(const std::byte* source, int row, std::byte* p) {
-    Put16(source + 208, row, p);
-    for (int i = 0; i < 16; ++i) p[kSubAt + 32 * i + row] = source[192 + i];
-    for (int g = 0; g < 8; ++g) {  // a quarter of a half of 128
-      uint8_t codes[32];
-      for (int l = 0; l < 32; ++l) {
-        const int at = g / 4 * 64 + g % 2 * 32 + l;
-        const int low = static_cast<int>(source[at]) >> (g % 4 / 2 * 4) & 15;
-        const int high = static_cast<int>(source[128 + g / 4 * 32 + l]) >> (2 * (g % 4)) & 3;
-        codes[l] = static_cast<uint8_t>(low | high << 4);
+  static INHOUSE_INLINE void PackBlock(const BlockRows& rows, std::byte* p) {
+    PutHalves(rows, 208, p);
+    PutSubScales(rows, 192, p + kSubAt);
+    for (int half = 0; half < 2; ++half) {  // of 128 columns: quarters 0 and 2, 1 and 3 share bytes
+      std::byte* groups = p + kCodesAt + kGroupStride * 4 * half;
+      for (int i = 0; i < 2; ++i) {
+        __m512i v[16];
+        LoadWords8(rows, 64 * half + 32 * i, v);
+        PutNibbleGroups(v, groups + kGroupStride * i, groups + kGroupStride * (i + 2));
       }
-      PutNibbles(codes, row, p + kCodesAt + kGroupStride * g);
-      PutPairs(codes, 4, row, p + kCodesAt + kGroupStride * g + kNibbleBytes);
+      __m512i high[16];
+      LoadWords8(rows, 128 + 32 * half, high);
+      Unroll<4>([&](auto quarter) INHOUSE_INLINE_LAMBDA {
+        PutPairsOf<2 * decltype(quarter)::value>(high,
+                                                 groups + kGroupStride * quarter + kNibbleBytes);
+      });
     }
   }
 };
-
-// The two low bits of group g in the 64 bytes at `qs`: Q2_K and Q3_K.
-INHOUSE_INLINE int LowPair(const std::byte* qs, int g, int l) {
-  return static_cast<int>(qs[g / 4 * 32 + l]) >> (g % 4 * 2) & 3;
-}
 
 struct FormatQ3_K : Block256<110, 3648, 2, false>, ScalesI8 {
   static constexpr int kOffset = 4;
@@ -158,22 +163,48 @@ struct FormatQ3_K : Block256<110, 3648, 2, false>, ScalesI8 {
     Pairs(codes, q, w);
     AddBits<4>(codes + kPairBytes, q, w);
   }
-  static void Pack(const std::byte* source, int row, std::byte* p) {
-    Put16(source + 108, row, p);
-    for (int i = 0; i < 16; ++i) {
-      const int low = static_cast<int>(source[96 + i % 8]) >> (i / 8 * 4) & 15;
-      const int high = static_cast<int>(source[104 + i % 4]) >> (2 * (i / 4)) & 3;
-      p[kSubAt + 32 * i + row] = static_cast<std::byte>((low | high << 4) - 32);
+  static INHOUSE_INLINE void PackBlock(const BlockRows& rows, std::byte* p) {
+    PackScales(rows, p);
+    __m512i high[16];
+    LoadWords8(rows, 0, high);
+    for (int half = 0; half < 2; ++half) {
+      __m512i v[16];
+      LoadWords8(rows, 32 + 32 * half, v);
+      Unroll<4>([&](auto quarter) INHOUSE_INLINE_LAMBDA {
+        PutPairsOf<2 * decltype(quarter)::value>(
+            v, p + kCodesAt + kGroupStride * (4 * half + quarter));
+      });
     }
-    for (int g = 0; g < 8; ++g) {
-      uint8_t codes[32];
-      for (int l = 0; l < 32; ++l) {
-        const int high = static_cast<int>(source[l]) >> g & 1;
-        codes[l] = static_cast<uint8_t>(LowPair(source + 32, g, l) | high << 2);
-      }
-      PutPairs(codes, 0, row, p + kCodesAt + kGroupStride * g);
-      PutBits(codes, 2, row, p + kCodesAt + kGroupStride * g + kPairBytes);
-    }
+    Unroll<8>([&](auto g) INHOUSE_INLINE_LAMBDA {
+      PutBitsOf<decltype(g)::value>(high, p + kCodesAt + kGroupStride * g + kPairBytes);
+    });
+  }
+
+  // Twelve bytes hold sixteen codes of six bits: byte i % 8 has the low four of code i, byte
+  // 8 + i % 4 the high two.
+  static INHOUSE_INLINE void PackScales(const BlockRows& rows, std::byte* p) {
+    __m512i v[8];
+    LoadWords4(rows, 94, v);  // two bytes before them, and d after them
+    Unroll<2>([&](auto half) INHOUSE_INLINE_LAMBDA {
+      const __m512i* w = v + 4 * half;
+      Put32(p + 32 * half, _mm512_cvtepi32_epi16(_mm512_srli_epi32(w[3], 16)));
+    });
+    Unroll<4>([&](auto i) INHOUSE_INLINE_LAMBDA {
+      __m512i sub[2];
+      Unroll<2>([&](auto half) INHOUSE_INLINE_LAMBDA {
+        const __m512i* w = v + 4 * half;
+        const auto word = [&](int n) INHOUSE_INLINE_LAMBDA {
+          return _mm512_or_si512(_mm512_srli_epi32(w[n], 16), _mm512_slli_epi32(w[n + 1], 16));
+        };
+        const __m512i low = _mm512_and_si512(
+            _mm512_srli_epi32(word(i % 2), decltype(i)::value / 2 * 4), _mm512_set1_epi8(15));
+        const __m512i high =
+            _mm512_and_si512(_mm512_srli_epi32(word(2), 2 * i), _mm512_set1_epi8(3));
+        sub[half] =
+            _mm512_sub_epi8(_mm512_or_si512(low, _mm512_slli_epi32(high, 4)), _mm512_set1_epi8(32));
+      });
+      PutBytesOf(sub[0], sub[1], p + kSubAt + 128 * i);
+    });
   }
 };
 
@@ -196,14 +227,18 @@ struct FormatQ2_K : Block256<84, 2688, 2, true> {
   static INHOUSE_INLINE void Codes(const std::byte* p, int g, int q, __m512i (&w)[4]) {
     Pairs(p + kCodesAt + kPairBytes * g, q, w);
   }
-  static void Pack(const std::byte* source, int row, std::byte* p) {
-    Put16(source + 80, row, p);
-    Put16(source + 82, row, p + 64);
-    for (int i = 0; i < 16; ++i) p[kSubAt + 32 * i + row] = source[i];
-    for (int g = 0; g < 8; ++g) {
-      uint8_t codes[32];
-      for (int l = 0; l < 32; ++l) codes[l] = static_cast<uint8_t>(LowPair(source + 16, g, l));
-      PutPairs(codes, 0, row, p + kCodesAt + kPairBytes * g);
+  static INHOUSE_INLINE void PackBlock(const BlockRows& rows, std::byte* p) {
+    __m512i scales[2];
+    LoadWord(rows, 80, scales);
+    PutHalvesOf(scales[0], scales[1], p, p + 64);
+    PutSubScales(rows, 0, p + kSubAt);
+    for (int half = 0; half < 2; ++half) {
+      __m512i v[16];
+      LoadWords8(rows, 16 + 32 * half, v);
+      Unroll<4>([&](auto quarter) INHOUSE_INLINE_LAMBDA {
+        PutPairsOf<2 * decltype(quarter)::value>(v,
+                                                 p + kCodesAt + kPairBytes * (4 * half + quarter));
+      });
     }
   }
 };

@@ -3,6 +3,7 @@
 // below 2^-126 nothing is kept. FP8 values are all normal as BF16.
 #include "engine/kernels/matmul/avx512_float.h"
 #include "engine/kernels/matmul/avx512_float_pack.h"
+#include "engine/kernels/matmul/avx512_scaled_float.h"
 #include "engine/kernels/matmul/avx512_strips.h"
 #include "engine/kernels/matmul/matmul_kernels.h"
 
@@ -86,36 +87,43 @@ struct WeightsFp8 {
   }
 };
 
-using ProductBF16 = FloatProduct<WeightsPlain, OpDot, 2>;
-using ProductE4M3 = FloatProduct<WeightsFp8<kE4M3>, OpDot, 2>;
-using ProductE5M2 = FloatProduct<WeightsFp8<kE5M2>, OpDot, 2>;
+constexpr int kPadColumns = 128;
+using ProductBF16 = FloatProduct<WeightsPlain, OpDot, 2, kPadColumns>;
+using ProductE4M3 = FloatProduct<WeightsFp8<kE4M3>, OpDot, 2, kPadColumns>;
+using ProductE5M2 = FloatProduct<WeightsFp8<kE5M2>, OpDot, 2, kPadColumns>;
+template <int kColumns>
+using ProductGroups = ScaledFloatProduct<WeightsFp8<kE4M3>, OpDot, 2, kPadColumns, kColumns>;
 
 void PackBF16(const std::byte* const* rows, int n_rows, int64_t k, std::byte* panel) {
   PackWords32(rows, n_rows, 2 * k, (k + 1) / 2, panel);
 }
 
-void PackFp8(const std::byte* const* rows, int n_rows, int64_t k, std::byte* panel) {
-  for (int64_t begin = 0; begin < k; begin += kPackColumns) {
+// Rows of blocks: a float32 scale and kColumns codes.
+template <int kColumns>
+void PackFp8Groups(const std::byte* const* rows, int n_rows, int64_t k, std::byte* panel) {
+  using Product = ProductGroups<kColumns>;
+  for (int64_t g = 0; g < Product::Groups(k); ++g) {
+    std::byte* to = panel + g * Product::kGroupBytes;
+    const std::byte* codes[kPanelRows];
     for (int r = 0; r < kPanelRows; ++r) {
-      std::byte* out = panel + begin * kPanelRows + r / 16 * 64 + r % 16 / 4 * 16 + r % 4 * 2;
-      const int64_t end = begin + kPackColumns < k ? begin + kPackColumns : RoundUp(k, 4);
-      for (int64_t i = begin; i < end; i += 4, out += 128) {
-        uint8_t c[4] = {};
-        const int64_t left = k - i < 4 ? k - i : 4;
-        if (r < n_rows) __builtin_memcpy(c, rows[r] + i, static_cast<size_t>(left));
-        __builtin_memcpy(out, c, 2);
-        __builtin_memcpy(out + 8, c + 2, 2);
+      float scale = 0;
+      if (r < n_rows) {
+        const std::byte* block = rows[r] + g * (4 + kColumns);
+        __builtin_memcpy(&scale, block, 4);
+        codes[r] = block + 4;
       }
+      __builtin_memcpy(to + 4 * r, &scale, 4);
     }
+    PackBytes8(codes, n_rows, kColumns, to + kScaleBytes);
   }
 }
 
-// One layout for all: columns padded to a multiple of four.
-int64_t StripBytes(int64_t k) { return ProductE4M3::StripBytes(k); }
+// One layout for all: columns padded to the longest group.
+int64_t StripBytes(int64_t k) { return ProductBF16::StripBytes(k); }
 void PackStrip(const float* x, int64_t ldx, int64_t m0, int64_t m1, int64_t /*m*/, int64_t k,
                std::byte* packed_x) {
   std::byte* strip = packed_x + m0 / kStripRows * StripBytes(k);
-  PackStripBF16(x, ldx, m0, m1, k, ProductE4M3::Substeps(k), reinterpret_cast<uint32_t*>(strip));
+  PackStripBF16(x, ldx, m0, m1, k, RoundUp(k, kPadColumns) / 2, reinterpret_cast<uint32_t*>(strip));
 }
 
 template <typename Product>
@@ -136,8 +144,10 @@ constexpr MatMulKernel Kernel(const char* name, DType weights,
 
 constexpr MatMulKernel kKernels[] = {
     Kernel<ProductBF16>("avx512_bf16", DType::kBF16, PackBF16),
-    Kernel<ProductE4M3>("avx512_e4m3", DType::kF8E4M3, PackFp8),
-    Kernel<ProductE5M2>("avx512_e5m2", DType::kF8E5M2, PackFp8),
+    Kernel<ProductE4M3>("avx512_e4m3", DType::kF8E4M3, PackBytes8),
+    Kernel<ProductE5M2>("avx512_e5m2", DType::kF8E5M2, PackBytes8),
+    Kernel<ProductGroups<128>>("avx512_f8_g128", DType::kF8Group128, PackFp8Groups<128>),
+    Kernel<ProductGroups<32>>("avx512_f8_g32", DType::kF8Group32, PackFp8Groups<32>),
 };
 
 }  // namespace

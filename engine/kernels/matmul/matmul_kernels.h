@@ -20,6 +20,7 @@ extern const MatMulList kMatMulAvx2;
 extern const MatMulList kMatMulAvxVnni;
 extern const MatMulList kMatMulAvx512;
 extern const MatMulList kMatMulAvx512Vnni;
+extern const MatMulList kMatMulAvx512Vnni8Bit;  // of the same level
 extern const MatMulList kMatMulAvx512Bf16;
 #endif
 

@@ -1,5 +1,6 @@
 #include <immintrin.h>
 
+#include "engine/kernels/probe/chains.h"
 #include "engine/kernels/probe/probe_kernels.h"
 
 namespace inhouse::engine {
@@ -17,40 +18,17 @@ uint64_t ProbeReadAvx2(const std::byte* data, int64_t bytes) {
 }
 
 int64_t ProbeF32Avx2(int64_t rounds) {
-  __m256 acc[12];
-  for (auto& a : acc) a = _mm256_setzero_ps();
-  const __m256 x = _mm256_set1_ps(0.5F);
-  for (int64_t i = 0; i < rounds; ++i) {
-#pragma GCC unroll 24
-    for (auto& a : acc) {
-      a = _mm256_fmadd_ps(x, x, a);
-      asm volatile("" : "+x"(a));  // keeps the chain from being folded
-    }
-  }
+  const __m256 w = _mm256_set1_ps(0.5F);
+  int64_t left = rounds;
+  INHOUSE_PROBE_LOOP("ymm", "vmovups", w, INHOUSE_PROBE_CHAINS("ymm", "vfmadd231ps"), left);
   return rounds * 12 * 8 * 2;
 }
 
-// Products of u8 and s8 are added in 16 bits eight times before they are widened: the fastest chain
-// without VNNI (right for 4-bit weights; 8-bit ones must widen sooner).
 int64_t ProbeInt8Avx2(int64_t rounds) {
-  __m256i acc[10];
-  for (auto& a : acc) a = _mm256_setzero_si256();
   const __m256i w = _mm256_set1_epi8(3);
-  const __m256i one = _mm256_set1_epi16(1);
-  for (int64_t i = 0; i < rounds; ++i) {
-#pragma GCC unroll 24
-    for (auto& a : acc) {
-      __m256i product;  // in assembly, or the compiler would compute the constant once
-      asm volatile("vpmaddubsw %1, %1, %0" : "=x"(product) : "x"(w));
-      a = _mm256_add_epi16(a, product);
-      asm volatile("" : "+x"(a));
-    }
-    if (i % 8 == 7) {
-#pragma GCC unroll 24
-      for (auto& a : acc) a = _mm256_madd_epi16(a, one);
-    }
-  }
-  return rounds * 10 * 32 * 2;
+  int64_t left = rounds;
+  INHOUSE_PROBE_LOOP("ymm", "vmovups", w, INHOUSE_PROBE_MADD("ymm"), left);
+  return rounds * 8 * 6 * 32 * 2;
 }
 
 }  // namespace inhouse::engine

@@ -1,5 +1,6 @@
 #include <immintrin.h>
 
+#include "engine/kernels/probe/chains.h"
 #include "engine/kernels/probe/probe_kernels.h"
 
 namespace inhouse::engine {
@@ -15,36 +16,17 @@ uint64_t ProbeReadAvx512(const std::byte* data, int64_t bytes) {
 }
 
 int64_t ProbeF32Avx512(int64_t rounds) {
-  __m512 acc[24];
-  for (auto& a : acc) a = _mm512_setzero_ps();
-  const __m512 x = _mm512_set1_ps(0.5F);
-  for (int64_t i = 0; i < rounds; ++i) {
-#pragma GCC unroll 24
-    for (auto& a : acc) asm volatile("vfmadd231ps %1, %1, %0" : "+v"(a) : "v"(x));
-  }
-  return rounds * 24 * 16 * 2;
+  const __m512 w = _mm512_set1_ps(0.5F);
+  int64_t left = rounds;
+  INHOUSE_PROBE_LOOP("zmm", "vmovups", w, INHOUSE_PROBE_CHAINS("zmm", "vfmadd231ps"), left);
+  return rounds * 12 * 16 * 2;
 }
 
-// As in avx2.cc.
 int64_t ProbeInt8Avx512(int64_t rounds) {
-  __m512i acc[20];
-  for (auto& a : acc) a = _mm512_setzero_si512();
   const __m512i w = _mm512_set1_epi8(3);
-  const __m512i one = _mm512_set1_epi16(1);
-  for (int64_t i = 0; i < rounds; ++i) {
-#pragma GCC unroll 24
-    for (auto& a : acc) {
-      __m512i product;  // in assembly, or the compiler would compute the constant once
-      asm volatile("vpmaddubsw %1, %1, %0" : "=v"(product) : "v"(w));
-      a = _mm512_add_epi16(a, product);
-      asm volatile("" : "+v"(a));
-    }
-    if (i % 8 == 7) {
-#pragma GCC unroll 24
-      for (auto& a : acc) a = _mm512_madd_epi16(a, one);
-    }
-  }
-  return rounds * 20 * 64 * 2;
+  int64_t left = rounds;
+  INHOUSE_PROBE_LOOP("zmm", "vmovups", w, INHOUSE_PROBE_MADD("zmm"), left);
+  return rounds * 8 * 6 * 64 * 2;
 }
 
 }  // namespace inhouse::engine

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <optional>
 #include <utility>
 
 #include "base/check.h"
@@ -42,11 +43,13 @@ class DenseModel final : public Model {
         weights_(std::move(weights)),
         kernels_(kernels),
         layout_{static_cast<int>(config_.layers), static_cast<int>(config_.kv_heads),
-                static_cast<int>(config_.head_dim), kv.value_or(DefaultKv(kernels, weights_))} {
+                static_cast<int>(config_.head_dim), kv.value_or(DefaultKv(kernels, weights_))},
+        weight_memory_(weights_.Linears()) {
     DescribeFacts();
   }
 
   const ModelFacts& facts() const override { return facts_; }
+  WeightMemory& weights() override { return weight_memory_; }
 
   int64_t ScratchBytes(const StepLimits& limits, int threads) const override {
     return ActivationFloats(limits) * static_cast<int64_t>(sizeof(float)) +
@@ -54,9 +57,10 @@ class DenseModel final : public Model {
            threads * static_cast<int64_t>(MemberBytes());
   }
 
-  void Load(base::ThreadTeam& team, const StepLimits& limits,
-            const std::function<void(int64_t, int64_t)>& progress) override;
+  void Allocate(const base::ThreadTeam& team, const StepLimits& limits) override;
   void Forward(base::ThreadTeam& team, Communicator& comm, const StepPlan& plan) override;
+  std::vector<const Linear*> linears() const override { return weights_.Linears(); }
+  void set_observer(ProductObserver* observer) override { observer_ = observer; }
   const float* logits(int64_t index) const override {
     return buffers_.logits + index * config_.vocab_size;
   }
@@ -67,11 +71,11 @@ class DenseModel final : public Model {
   int64_t KvWidth() const { return config_.kv_heads * config_.head_dim; }
 
   void DescribeFacts();
+  void AddProduct(OpClass op, const Linear& linear);
   int64_t ActivationFloats(const StepLimits& limits) const;
   size_t PackedBytes(int64_t rows) const;
   size_t MemberBytes() const;
   void AllocateBuffers(const StepLimits& limits);
-  void ReleasePages(const Linear& linear) const;
 
   void RunLayer(OpContext& context, const DenseLayer& layer, int index, const StepPlan& plan,
                 const AttentionPlan& attention);
@@ -84,12 +88,22 @@ class DenseModel final : public Model {
   KvLayout layout_;
   ModelFacts facts_;
   StepLimits limits_;
-  Arena weight_memory_;
+  WeightMemory weight_memory_;
   Buffers buffers_;
   std::unique_ptr<RopeTable> rope_;
   std::unique_ptr<OpScratch> scratch_;
   AttentionScratch attention_scratch_;
+  ProductObserver* observer_ = nullptr;
 };
+
+// Parameters of an assembled matrix less the elements of its tensors, which are words of many
+// codes, scales and zero points.
+int64_t HiddenParameters(const StoredMatrix& matrix) {
+  if (!matrix.assembled()) return 0;
+  int64_t hidden = matrix.rows() * matrix.columns();
+  for (const StoredTensor* tensor : matrix.tensors()) hidden -= ElementCount(tensor->view.shape);
+  return hidden;
+}
 
 void DenseModel::DescribeFacts() {
   facts_.architecture = config_.architecture;
@@ -100,18 +114,38 @@ void DenseModel::DescribeFacts() {
   for (const auto& [name, tensor] : checkpoint_.tensors.tensors()) {
     facts_.parameters_total += ElementCount(tensor.view.shape);
   }
-  facts_.parameters_active = facts_.parameters_total;
-  int64_t most = 0;
   for (const Linear* linear : std::as_const(weights_).Linears()) {
-    const int64_t ops = 2 * linear->in_features() * linear->out_features();
-    facts_.product_ops += ops;
-    if (ops > most) facts_.arithmetic = linear->arithmetic();
-    most = std::max(most, ops);
-    facts_.weight_bytes +=
-        static_cast<int64_t>(AlignUp(static_cast<size_t>(linear->packed_bytes()), 64));
+    for (const LinearPart& part : linear->parts()) {
+      const StoredMatrix& matrix = part.weight;
+      facts_.parameters_total += HiddenParameters(matrix);
+      MatrixTypeFacts& type = facts_.matrix_types[matrix.dtype()];
+      ++type.matrices;
+      type.parameters += matrix.rows() * matrix.columns();
+      type.stored_bytes += matrix.stored_bytes();
+    }
   }
+  facts_.parameters_active = facts_.parameters_total;
+  facts_.weight_bytes = weight_memory_.bytes();
   facts_.page_bytes = layout_.page_bytes();
   facts_.kv = layout_.dtype;
+  for (const DenseLayer& layer : weights_.layers) {
+    AddProduct(OpClass::kQkv, layer.qkv);
+    AddProduct(OpClass::kO, layer.o);
+    AddProduct(OpClass::kGateUp, layer.gate_up);
+    AddProduct(OpClass::kDown, layer.down);
+  }
+  AddProduct(OpClass::kHead, weights_.head);
+}
+
+// Layers may differ in type (GGUF mixes them); the first layer's arithmetic stands for all.
+void DenseModel::AddProduct(OpClass op, const Linear& linear) {
+  auto product = std::find_if(facts_.products.begin(), facts_.products.end(),
+                              [op](const ProductFacts& p) { return p.op == op; });
+  if (product == facts_.products.end()) {
+    product = facts_.products.insert(product, {.op = op, .arithmetic = linear.arithmetic()});
+  }
+  product->weight_bytes += linear.packed_bytes();
+  product->ops += 2 * linear.in_features() * linear.out_features();
 }
 
 int64_t DenseModel::ActivationFloats(const StepLimits& limits) const {
@@ -152,30 +186,7 @@ void DenseModel::AllocateBuffers(const StepLimits& limits) {
   buffers_.logits = take(limits.logit_rows * config_.vocab_size);
 }
 
-// The stored bytes of packed weights need not stay in memory; the embedding table is read from its
-// map all the time.
-void DenseModel::ReleasePages(const Linear& linear) const {
-  for (const LinearPart& part : linear.parts()) {
-    const StoredTensor* tensor = checkpoint_.tensors.Find(part.name);
-    if (tensor == nullptr || tensor->view.bytes.data() == weights_.embedding.bytes.data()) continue;
-    tensor->file->DontNeed(tensor->file_offset, tensor->view.bytes.size());
-  }
-}
-
-void DenseModel::Load(base::ThreadTeam& team, const StepLimits& limits,
-                      const std::function<void(int64_t, int64_t)>& progress) {
-  weight_memory_ = Arena(static_cast<size_t>(facts_.weight_bytes));
-  std::byte* next = weight_memory_.data();
-  int64_t done = 0;
-  for (Linear* linear : weights_.Linears()) {
-    team.Run([&](const base::TeamMember& member) { linear->Pack(member, next); });
-    ReleasePages(*linear);
-    linear->ReleaseParts();
-    const size_t bytes = AlignUp(static_cast<size_t>(linear->packed_bytes()), 64);
-    next += bytes;
-    done += static_cast<int64_t>(bytes);
-    if (progress) progress(done, facts_.weight_bytes);
-  }
+void DenseModel::Allocate(const base::ThreadTeam& team, const StepLimits& limits) {
   AllocateBuffers(limits);
   rope_ = std::make_unique<RopeTable>(config_.rope, limits.rows);
   scratch_ = std::make_unique<OpScratch>(team.count(), PackedBytes(limits.rows), MemberBytes());
@@ -191,20 +202,30 @@ void DenseModel::Forward(base::ThreadTeam& team, Communicator& comm, const StepP
                     static_cast<int64_t>(plan.logit_rows.size()) <= limits_.logit_rows &&
                     static_cast<int64_t>(plan.sequences.size()) <= limits_.sequences,
                 "the step is within the limits that the buffers were sized for");
+  std::optional<StepClock> clock;
+  if (profile_ != nullptr) clock.emplace(profile_);
   std::vector<int64_t> positions;
   for (const SequenceSlice& sequence : plan.sequences) {
     for (int64_t i = 0; i < sequence.tokens; ++i) positions.push_back(sequence.position + i);
   }
   const AttentionPlan attention(plan.sequences, layout_, static_cast<int>(config_.heads));
   team.Run([&](const base::TeamMember& member) {
-    OpContext context{member, kernels_, *scratch_, comm};
+    OpContext context{
+        member,   kernels_, *scratch_, comm, clock && member.index() == 0 ? &*clock : nullptr,
+        observer_};
     Embed(context, weights_.embedding, plan.tokens, buffers_.hidden);
+    context.Mark(OpClass::kEmbed);
     rope_->Fill(member, positions);
+    context.Mark(OpClass::kRope);
     for (size_t i = 0; i < weights_.layers.size(); ++i) {
       RunLayer(context, weights_.layers[i], static_cast<int>(i), plan, attention);
     }
     RunLogits(context, plan);
   });
+  if (!clock) return;
+  clock->Mark(OpClass::kOther);
+  ++profile_->steps;
+  profile_->rows += plan.rows();
 }
 
 void DenseModel::RunLayer(OpContext& context, const DenseLayer& layer, int index,
@@ -220,13 +241,17 @@ void DenseModel::RunLayer(OpContext& context, const DenseLayer& layer, int index
   float* v = k + KvWidth();
 
   RmsNorm(context, b.hidden, layer.attention_norm, config_.rms_norm_eps, rows, b.normed);
+  context.Mark(OpClass::kNorm);
   MatMul(context, layer.qkv, b.normed, d, rows, b.qkv, QkvWidth());
+  context.Mark(OpClass::kQkv);
   if (config_.qk_norm) {
     RmsNormHeads(context, q, QkvWidth(), layer.q_norm, config_.rms_norm_eps, rows, heads);
     RmsNormHeads(context, k, QkvWidth(), layer.k_norm, config_.rms_norm_eps, rows, kv_heads);
+    context.Mark(OpClass::kNorm);
   }
   RotateHeads(context, *rope_, q, QkvWidth(), rows, heads, head_dim);
   RotateHeads(context, *rope_, k, QkvWidth(), rows, kv_heads, head_dim);
+  context.Mark(OpClass::kRope);
   const AttentionArguments arguments{.layout = &layout_,
                                      .layer = index,
                                      .heads = heads,
@@ -238,14 +263,22 @@ void DenseModel::RunLayer(OpContext& context, const DenseLayer& layer, int index
                                      .ldout = QWidth()};
   StoreKv(context, arguments, k, v, QkvWidth());
   Attention(context, arguments, attention, attention_scratch_);
+  context.Mark(OpClass::kAttention);
   MatMul(context, layer.o, b.attended, QWidth(), rows, b.projected, d);
+  context.Mark(OpClass::kO);
   AddRows(context, b.hidden, b.projected, d, rows);
+  context.Mark(OpClass::kAdd);
 
   RmsNorm(context, b.hidden, layer.mlp_norm, config_.rms_norm_eps, rows, b.normed);
+  context.Mark(OpClass::kNorm);
   MatMul(context, layer.gate_up, b.normed, d, rows, b.gate_up, 2 * config_.intermediate_size);
+  context.Mark(OpClass::kGateUp);
   SwiGlu(context, b.gate_up, config_.intermediate_size, rows, b.activated);
+  context.Mark(OpClass::kActivation);
   MatMul(context, layer.down, b.activated, config_.intermediate_size, rows, b.projected, d);
+  context.Mark(OpClass::kDown);
   AddRows(context, b.hidden, b.projected, d, rows);
+  context.Mark(OpClass::kAdd);
 }
 
 void DenseModel::RunLogits(OpContext& context, const StepPlan& plan) {
@@ -260,19 +293,20 @@ void DenseModel::RunLogits(OpContext& context, const StepPlan& plan) {
                                    buffers_.normed + i * d);
   }
   context.member.Barrier();
+  context.Mark(OpClass::kNorm);
   MatMul(context, weights_.head, buffers_.normed, d, wanted, buffers_.logits, config_.vocab_size);
+  context.Mark(OpClass::kHead);
 }
 
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<Model>> BindDense(const Checkpoint& checkpoint,
-                                                 const KernelTable& kernels,
-                                                 std::optional<DType> kv,
+                                                 const BindOptions& options,
                                                  const Architecture& architecture) {
   INHOUSE_ASSIGN_OR_RETURN(DenseConfig config, ReadDenseConfig(checkpoint, architecture.name));
-  INHOUSE_ASSIGN_OR_RETURN(DenseWeights weights, BindDenseWeights(checkpoint, kernels, config));
-  return std::make_unique<DenseModel>(checkpoint, std::move(config), std::move(weights), kernels,
-                                      kv);
+  INHOUSE_ASSIGN_OR_RETURN(DenseWeights weights, BindDenseWeights(checkpoint, options, config));
+  return std::make_unique<DenseModel>(checkpoint, std::move(config), std::move(weights),
+                                      *options.kernels, options.kv);
 }
 
 }  // namespace inhouse::engine

@@ -3,7 +3,6 @@
 #pragma once
 
 #include <memory>
-#include <optional>
 
 #include "absl/status/statusor.h"
 #include "engine/models/architecture.h"
@@ -13,8 +12,7 @@ namespace inhouse::engine {
 
 // A row of the table of architectures.
 absl::StatusOr<std::unique_ptr<Model>> BindDense(const Checkpoint& checkpoint,
-                                                 const KernelTable& kernels,
-                                                 std::optional<DType> kv,
+                                                 const BindOptions& options,
                                                  const Architecture& architecture);
 
 }  // namespace inhouse::engine

@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "base/status.h"
+#include "engine/formats/matrix_finder.h"
 #include "engine/kernels/kernel_table.h"
 #include "fmt/format.h"
 
@@ -51,9 +52,12 @@ std::vector<int64_t> UnpermutedRows(int64_t heads, int64_t head_dim) {
 
 class Binder {
  public:
-  Binder(const Checkpoint& checkpoint, const KernelTable& kernels, DenseConfig& config)
+  Binder(const Checkpoint& checkpoint, const MatrixFinder& matrices, const BindOptions& options,
+         DenseConfig& config)
       : checkpoint_(checkpoint),
-        kernels_(kernels),
+        matrices_(matrices),
+        kernels_(*options.kernels),
+        activations_(options.activations),
         config_(config),
         names_(checkpoint.gguf ? kGguf : kHuggingFace) {}
 
@@ -71,11 +75,10 @@ class Binder {
       w.layers.push_back(std::move(bound));
     }
     INHOUSE_ASSIGN_OR_RETURN(w.final_norm, Vector(Weight(names_.final_norm), d));
-    const bool has_head = checkpoint_.tensors.Find(Weight(names_.head)) != nullptr;
-    config_.tied_embeddings = config_.tied_embeddings || !has_head;
+    config_.tied_embeddings = config_.tied_embeddings || !matrices_.Has(names_.head);
     const char* head = config_.tied_embeddings ? names_.embedding : names_.head;
     INHOUSE_ASSIGN_OR_RETURN(LinearPart part, Part(head, config_.vocab_size, d, false));
-    INHOUSE_ASSIGN_OR_RETURN(w.head, Plan({std::move(part)}));
+    INHOUSE_ASSIGN_OR_RETURN(w.head, Plan({std::move(part)}, ActivationBits::k16));
     w.exact_floats = exact_floats_;
     return w;
   }
@@ -102,12 +105,11 @@ class Binder {
   }
 
   absl::StatusOr<LinearPart> Part(const std::string& module, int64_t out, int64_t in, bool bias) {
-    INHOUSE_ASSIGN_OR_RETURN(const StoredTensor* tensor,
-                             checkpoint_.tensors.Require(Weight(module), {out, in}));
     LinearPart part;
-    part.name = tensor->name;
-    part.weight = tensor->view;
-    exact_floats_ |= part.weight.dtype == DType::kF32 || part.weight.dtype == DType::kF16;
+    INHOUSE_ASSIGN_OR_RETURN(part.weight, matrices_.Find(module, out, in));
+    // Assembled rows may be in F32 for want of a smaller type; that promises nothing.
+    const DType dtype = part.weight.dtype();
+    exact_floats_ |= !part.weight.assembled() && (dtype == DType::kF32 || dtype == DType::kF16);
     if (bias) {
       INHOUSE_ASSIGN_OR_RETURN(part.bias, Vector(module + ".bias", out));
     }
@@ -126,8 +128,8 @@ class Binder {
     return part;
   }
 
-  absl::StatusOr<Linear> Plan(std::vector<LinearPart> parts) const {
-    absl::StatusOr<Linear> linear = Linear::Plan(std::move(parts), kernels_);
+  absl::StatusOr<Linear> Plan(std::vector<LinearPart> parts, ActivationBits bits) const {
+    absl::StatusOr<Linear> linear = Linear::Plan(std::move(parts), kernels_, bits);
     if (!linear.ok()) {
       return base::InvalidInput(
           {.file = checkpoint_.path, .field = base::Message(linear.status())});
@@ -153,18 +155,19 @@ class Binder {
     INHOUSE_ASSIGN_OR_RETURN(
         LinearPart v,
         Part(InLayer(layer, names_.v), config_.kv_heads * config_.head_dim, d, config_.qkv_bias));
-    INHOUSE_ASSIGN_OR_RETURN(out.qkv, Plan({std::move(q), std::move(k), std::move(v)}));
+    INHOUSE_ASSIGN_OR_RETURN(out.qkv,
+                             Plan({std::move(q), std::move(k), std::move(v)}, ActivationBits::k16));
     INHOUSE_ASSIGN_OR_RETURN(LinearPart o, Part(InLayer(layer, names_.o), d,
                                                 config_.heads * config_.head_dim, config_.o_bias));
-    INHOUSE_ASSIGN_OR_RETURN(out.o, Plan({std::move(o)}));
+    INHOUSE_ASSIGN_OR_RETURN(out.o, Plan({std::move(o)}, activations_));
     INHOUSE_ASSIGN_OR_RETURN(LinearPart gate,
                              Part(InLayer(layer, names_.gate), inner, d, config_.mlp_bias));
     INHOUSE_ASSIGN_OR_RETURN(LinearPart up,
                              Part(InLayer(layer, names_.up), inner, d, config_.mlp_bias));
-    INHOUSE_ASSIGN_OR_RETURN(out.gate_up, Plan({std::move(gate), std::move(up)}));
+    INHOUSE_ASSIGN_OR_RETURN(out.gate_up, Plan({std::move(gate), std::move(up)}, activations_));
     INHOUSE_ASSIGN_OR_RETURN(LinearPart down,
                              Part(InLayer(layer, names_.down), d, inner, config_.mlp_bias));
-    INHOUSE_ASSIGN_OR_RETURN(out.down, Plan({std::move(down)}));
+    INHOUSE_ASSIGN_OR_RETURN(out.down, Plan({std::move(down)}, activations_));
     return out;
   }
 
@@ -178,7 +181,9 @@ class Binder {
   }
 
   const Checkpoint& checkpoint_;
+  const MatrixFinder& matrices_;
   const KernelTable& kernels_;
+  const ActivationBits activations_;
   DenseConfig& config_;
   const Names& names_;
   bool exact_floats_ = false;
@@ -207,8 +212,9 @@ std::vector<const Linear*> DenseWeights::Linears() const {
 }
 
 absl::StatusOr<DenseWeights> BindDenseWeights(const Checkpoint& checkpoint,
-                                              const KernelTable& kernels, DenseConfig& config) {
-  return Binder(checkpoint, kernels, config).Bind();
+                                              const BindOptions& options, DenseConfig& config) {
+  INHOUSE_ASSIGN_OR_RETURN(const MatrixFinder matrices, MatrixFinder::Create(checkpoint));
+  return Binder(checkpoint, matrices, options, config).Bind();
 }
 
 }  // namespace inhouse::engine

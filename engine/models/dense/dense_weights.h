@@ -9,6 +9,7 @@
 #include "absl/status/statusor.h"
 #include "engine/formats/checkpoint.h"
 #include "engine/models/dense/dense_config.h"
+#include "engine/models/model.h"
 #include "engine/ops/linear.h"
 
 namespace inhouse::engine {
@@ -40,6 +41,6 @@ struct DenseWeights {
 
 // Checks every shape against the config. May complete `config` (frequency divisors, tying).
 absl::StatusOr<DenseWeights> BindDenseWeights(const Checkpoint& checkpoint,
-                                              const KernelTable& kernels, DenseConfig& config);
+                                              const BindOptions& options, DenseConfig& config);
 
 }  // namespace inhouse::engine
