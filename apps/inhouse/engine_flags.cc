@@ -71,6 +71,11 @@ void AddEngineFlags(CLI::App& app, engine::EngineOptions* options) {
   app.add_option("-c,--context", options->context_tokens,
                  "tokens of one sequence at most (default: the model's, as far as memory allows)")
       ->check(CLI::Range(int64_t{1}, int64_t{1} << 32));
+  app.add_option("--kv-type", options->kv_type,
+                 "how keys and values are kept: f32, f16, bf16 (for numbers beyond 65504) or fp8 "
+                 "(half the memory, less exact); auto: f32 for f32 and f16 weights, else f16")
+      ->check(CLI::IsMember({"auto", "f32", "f16", "bf16", "fp8"}))
+      ->capture_default_str();
   app.add_option("--packed", options->packed,
                  "a file of `inhouse pack` to map instead of packing the weights, or 'off' "
                  "(default: the one in the local store, if there is one)");

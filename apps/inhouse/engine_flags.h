@@ -15,7 +15,7 @@ namespace inhouse::apps {
 
 // --model, --threads, --isa, --activation-bits.
 void AddModelFlags(CLI::App& app, engine::EngineOptions* options);
-// The same, --context and --packed. The values arrive when the flags are parsed.
+// The same, --context, --kv-type and --packed. The values arrive when the flags are parsed.
 void AddEngineFlags(CLI::App& app, engine::EngineOptions* options);
 
 // Sampling flags. Values that are not given stay as the model's own defaults say (see

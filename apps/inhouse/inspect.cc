@@ -2,6 +2,7 @@
 #include <cstdio>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "apps/inhouse/engine_flags.h"
@@ -140,8 +141,9 @@ void PrintJson(const Inspection& in, const InspectFlags& flags) {
   if (in.plan.ok()) {
     const engine::BytePlan& plan = *in.plan;
     out["bytes"] = {{"weights", plan.bytes.weights}, {"kv_per_token", plan.bytes.kv_per_token},
-                    {"kv", plan.bytes.kv},           {"scratch", plan.bytes.scratch},
-                    {"total", plan.total()},         {"available", plan.available}};
+                    {"kv_type", plan.bytes.kv_type}, {"kv", plan.bytes.kv},
+                    {"scratch", plan.bytes.scratch}, {"total", plan.total()},
+                    {"available", plan.available}};
     out["fits"] = true;
     out["served_context_tokens"] = plan.limits.context_tokens;
   } else if (in.model.ok()) {

@@ -61,6 +61,8 @@ KernelTable RefTable() {
   AddMatMuls(kMatMulRef, table);
   table.attention_f32 = &kAttentionF32Ref;
   table.attention_f16 = &kAttentionF16Ref;
+  table.attention_bf16 = &kAttentionBf16Ref;
+  table.attention_e4m3 = &kAttentionE4M3Ref;
   table.elementwise = &kElementwiseRef;
   return table;
 }
@@ -87,12 +89,16 @@ std::array<KernelTable, kLevels> Assemble() {
   avx2 = Extend(table(IsaLevel::kRef), IsaLevel::kAvx2, kMatMulAvx2);
   avx2.attention_f32 = &kAttentionF32Avx2;
   avx2.attention_f16 = &kAttentionF16Avx2;
+  avx2.attention_bf16 = &kAttentionBf16Avx2;
+  avx2.attention_e4m3 = &kAttentionE4M3Avx2;
   avx2.elementwise = &kElementwiseAvx2;
   table(IsaLevel::kAvxVnni) = Extend(avx2, IsaLevel::kAvxVnni, kMatMulAvxVnni);
   KernelTable& avx512 = table(IsaLevel::kAvx512);
   avx512 = Extend(avx2, IsaLevel::kAvx512, kMatMulAvx512);
   avx512.attention_f32 = &kAttentionF32Avx512;
   avx512.attention_f16 = &kAttentionF16Avx512;
+  avx512.attention_bf16 = &kAttentionBf16Avx512;
+  avx512.attention_e4m3 = &kAttentionE4M3Avx512;
   avx512.elementwise = &kElementwiseAvx512;
   KernelTable& vnni = table(IsaLevel::kAvx512Vnni);
   vnni = Extend(avx512, IsaLevel::kAvx512Vnni, kMatMulAvx512Vnni);

@@ -36,6 +36,8 @@ struct KernelTable {
   const MatMulKernel* matmuls[2][kDTypeCount];
   const AttentionKernel* attention_f32;
   const AttentionKernel* attention_f16;
+  const AttentionKernel* attention_bf16;
+  const AttentionKernel* attention_e4m3;
   const ElementwiseKernels* elementwise;
 };
 

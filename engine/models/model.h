@@ -5,6 +5,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -45,6 +46,7 @@ struct ModelFacts {
   int64_t parameters_active = 0;       // used for one token
   int64_t weight_bytes = 0;            // in memory, packed
   int64_t page_bytes = 0;              // of kPageTokens tokens of one sequence
+  DType kv = DType::kF32;              // of the pages
   std::vector<ProductFacts> products;  // in the order in which a step runs them; the head last
 };
 
@@ -54,6 +56,7 @@ struct BindOptions {
   // Of the activations of integer products. With 8 bits those that feed attention (q, k, v) and the
   // logits keep 16: softmax magnifies what they lose (docs/decisions/0002).
   ActivationBits activations = ActivationBits::k16;
+  std::optional<DType> kv = {};  // of the pages; none: as the weights ask (docs/decisions/0010)
 };
 
 // Owned by the runtime; Load and the step functions are called from the engine thread (Forward from

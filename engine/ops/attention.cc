@@ -18,14 +18,18 @@ constexpr int64_t kTileRows = 48;
 int64_t CeilDiv(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 const AttentionKernel& KernelFor(const KernelTable& kernels, DType kv) {
-  return kv == DType::kF16 ? *kernels.attention_f16 : *kernels.attention_f32;
+  if (kv == DType::kF16) return *kernels.attention_f16;
+  if (kv == DType::kBF16) return *kernels.attention_bf16;
+  if (kv == DType::kF8E4M3) return *kernels.attention_e4m3;
+  INHOUSE_CHECK(kv == DType::kF32, "pages are F32, F16, BF16 or E4M3");
+  return *kernels.attention_f32;
 }
 
 int64_t TileTokens(int64_t group) { return std::max<int64_t>(1, kTileRows / group); }
 
 // Adds `part` (a later split) to `total`; both unnormalised.
-void Merge(const AttentionState& part, const float* part_out, int head_dim, AttentionState& total,
-           float* total_out) {
+void Merge(const ElementwiseKernels& kernels, const AttentionState& part, const float* part_out,
+           int head_dim, AttentionState& total, float* total_out) {
   if (part.sum == 0) return;
   if (total.sum == 0) {
     total = part;
@@ -33,10 +37,11 @@ void Merge(const AttentionState& part, const float* part_out, int head_dim, Atte
     return;
   }
   const float max = std::max(total.max, part.max);
-  const float a = std::exp(total.max - max);
-  const float b = std::exp(part.max - max);
+  const float a = std::exp2(total.max - max);
+  const float b = std::exp2(part.max - max);
   total = {max, total.sum * a + part.sum * b};
-  for (int i = 0; i < head_dim; ++i) total_out[i] = total_out[i] * a + part_out[i] * b;
+  kernels.scale(total_out, a, head_dim);
+  kernels.axpy(total_out, b, part_out, head_dim);
 }
 
 // One member's tile of queries: contiguous copies and accumulators, carved out of its scratch.
@@ -81,6 +86,7 @@ class Worker {
   Worker(OpContext& context, const AttentionArguments& arguments)
       : arguments_(arguments),
         kernel_(KernelFor(context.kernels, arguments.layout->dtype)),
+        rows_(*context.kernels.elementwise),
         group_(arguments.heads / arguments.layout->kv_heads),
         head_dim_(arguments.layout->head_dim),
         tile_(context.scratch.member(context.member.index()), head_dim_, TileRows(group_)) {}
@@ -93,7 +99,7 @@ class Worker {
     for (int64_t split = 0; split * kSplitPages < Pages(task); ++split) {
       RunSplit(task, split, tile_.state, tile_.out);
       for (int64_t r = 0; r < rows; ++r) {
-        Merge(tile_.state[r], tile_.out + r * head_dim_, head_dim_, tile_.total_state[r],
+        Merge(rows_, tile_.state[r], tile_.out + r * head_dim_, head_dim_, tile_.total_state[r],
               tile_.total + r * head_dim_);
       }
     }
@@ -113,8 +119,8 @@ class Worker {
   void WriteRow(const AttentionPiece& task, int64_t r, const AttentionState& state,
                 const float* row) {
     float* out = arguments_.out + OutRow(task, r);
-    const float inverse = 1.0F / state.sum;
-    for (int i = 0; i < head_dim_; ++i) out[i] = row[i] * inverse;
+    std::memcpy(out, row, sizeof(float) * static_cast<size_t>(head_dim_));
+    rows_.scale(out, 1.0F / state.sum, head_dim_);
   }
 
   int64_t Rows(const AttentionPiece& task) const {
@@ -132,11 +138,28 @@ class Worker {
     return (task.sequence->row + Token(task, r)) * arguments_.ldout + HeadOffset(task, r);
   }
 
+  // A token's heads of the group stand beside each other.
   void LoadQueries(const AttentionPiece& task) {
-    for (int64_t r = 0; r < Rows(task); ++r) {
-      const float* q = arguments_.q + (task.sequence->row + Token(task, r)) * arguments_.ldq +
-                       HeadOffset(task, r);
-      for (int i = 0; i < head_dim_; ++i) tile_.q[r * head_dim_ + i] = q[i] * arguments_.scale;
+    const int64_t width = group_ * head_dim_;
+    const float* q = arguments_.q + (task.sequence->row + task.token_begin) * arguments_.ldq +
+                     HeadOffset(task, 0);
+    float* out = tile_.q;
+    for (int64_t token = task.token_begin; token < task.token_end; ++token) {
+      std::memcpy(out, q, sizeof(float) * static_cast<size_t>(width));
+      out += width;
+      q += arguments_.ldq;
+    }
+    constexpr float kLog2E = 1.44269504088896341F;
+    rows_.scale(tile_.q, arguments_.scale * kLog2E, Rows(task) * head_dim_);
+  }
+
+  // How much of a page each row sees.
+  void SetVisible(const AttentionPiece& task, int64_t page) {
+    int32_t* visible = tile_.visible;
+    for (int64_t token = task.token_begin; token < task.token_end; ++token) {
+      const int64_t seen = task.sequence->position + token + 1 - page * kPageTokens;
+      visible = std::fill_n(visible, group_,
+                            static_cast<int32_t>(std::clamp<int64_t>(seen, 0, kPageTokens)));
     }
   }
 
@@ -150,11 +173,10 @@ class Worker {
     ClearStates(state, out, rows);
     const int64_t page_end = std::min((split + 1) * kSplitPages, Pages(task));
     for (int64_t page = split * kSplitPages; page < page_end; ++page) {
-      for (int64_t r = 0; r < rows; ++r) {
-        const int64_t seen = task.sequence->position + Token(task, r) + 1 - page * kPageTokens;
-        tile_.visible[r] = static_cast<int32_t>(std::clamp<int64_t>(seen, 0, kPageTokens));
-      }
+      SetVisible(task, page);
       const std::byte* memory = task.sequence->pages[static_cast<size_t>(page)];
+      const std::byte* next =
+          task.sequence->pages[static_cast<size_t>(std::min(page + 1, Pages(task) - 1))];
       const KvLayout& layout = *arguments_.layout;
       kernel_.add_page({.q = tile_.q,
                         .ldq = head_dim_,
@@ -166,12 +188,14 @@ class Worker {
                         .state = state,
                         .out = out,
                         .ldout = head_dim_,
-                        .scratch = tile_.scores});
+                        .scratch = tile_.scores,
+                        .next = next + layout.k_offset(arguments_.layer, task.kv_head)});
     }
   }
 
   const AttentionArguments& arguments_;
   const AttentionKernel& kernel_;
+  const ElementwiseKernels& rows_;
   const int64_t group_;
   const int head_dim_;
   Tile tile_;
@@ -196,8 +220,8 @@ void MergeSplits(OpContext& context, const AttentionArguments& arguments, const 
       const int64_t total = task.slot + r;
       for (int64_t split = 1; split < splits; ++split) {
         const int64_t part = total + split * rows;
-        Merge(*scratch.state(part), scratch.out(part), arguments.layout->head_dim,
-              *scratch.state(total), scratch.out(total));
+        Merge(*context.kernels.elementwise, *scratch.state(part), scratch.out(part),
+              arguments.layout->head_dim, *scratch.state(total), scratch.out(total));
       }
       worker.WriteRow(task, r, *scratch.state(total), scratch.out(total));
     }
@@ -249,22 +273,23 @@ void StoreKv(OpContext& context, const AttentionArguments& arguments, const floa
              const float* v, int64_t ld) {
   const KvLayout& layout = *arguments.layout;
   const AttentionKernel& kernel = KernelFor(context.kernels, layout.dtype);
+  int64_t rows = 0;
+  for (const SequenceSlice& sequence : arguments.sequences) rows += sequence.tokens;
+  const auto [begin, end] = context.member.Share(rows);
   for (const SequenceSlice& sequence : arguments.sequences) {
-    const auto [begin, end] = context.member.Share(sequence.tokens);
-    for (int64_t token = begin; token < end; ++token) {
-      const int64_t position = sequence.position + token;
+    const int64_t first = std::max(begin, sequence.row);
+    const int64_t last = std::min(end, sequence.row + sequence.tokens);
+    for (int64_t row = first; row < last; ++row) {
+      const int64_t position = sequence.position + row - sequence.row;
       std::byte* page = sequence.pages[static_cast<size_t>(position / kPageTokens)];
-      const int64_t row = (sequence.row + token) * ld;
       for (int head = 0; head < layout.kv_heads; ++head) {
-        kernel.store(k + row + int64_t{head} * layout.head_dim,
-                     v + row + int64_t{head} * layout.head_dim, layout.head_dim,
-                     static_cast<int>(position % kPageTokens),
+        const int64_t at = row * ld + int64_t{head} * layout.head_dim;
+        kernel.store(k + at, v + at, layout.head_dim, static_cast<int>(position % kPageTokens),
                      page + layout.k_offset(arguments.layer, head),
                      page + layout.v_offset(arguments.layer, head));
       }
     }
   }
-  context.member.Barrier();
 }
 
 void Attention(OpContext& context, const AttentionArguments& arguments, const AttentionPlan& plan,

@@ -16,9 +16,9 @@ struct KvLayout {
   int layers;
   int kv_heads;
   int head_dim;
-  DType dtype;  // kF32 or kF16
+  DType dtype;  // kF32, kF16, kBF16 or kF8E4M3
 
-  int64_t block_bytes() const { return RowBytes(dtype, int64_t{head_dim} * kPageTokens); }
+  int64_t block_bytes() const { return KvBlockBytes(dtype, head_dim); }
   int64_t page_bytes() const { return block_bytes() * 2 * kv_heads * layers; }
   int64_t k_offset(int layer, int kv_head) const {
     return (int64_t{layer} * kv_heads + kv_head) * 2 * block_bytes();
@@ -104,11 +104,13 @@ int64_t SplitRowsMax(const KvLayout& layout, int heads);
 size_t AttentionMemberBytes(int head_dim, int group);
 
 // Stores k and v of the step's tokens ([rows][ld], kv_heads * head_dim each, k rotated) into the
-// pages. Collective.
+// pages. Collective, without a barrier at either end: the member stores its Share of the step's
+// rows, which are those that it rotated (RotateHeads), and Attention waits before it reads.
 void StoreKv(OpContext& context, const AttentionArguments& arguments, const float* k,
              const float* v, int64_t ld);
 
-// Attention of every query over all positions up to its own. Collective.
+// Attention of every query over all positions up to its own. Collective; what the members wrote
+// before, each for itself, is visible to it.
 void Attention(OpContext& context, const AttentionArguments& arguments, const AttentionPlan& plan,
                AttentionScratch& scratch);
 

@@ -36,9 +36,8 @@ void SwiGlu(const OpContext& context, const float* x, int64_t n, int64_t rows, f
 }
 
 void AddRows(const OpContext& context, float* y, const float* x, int64_t n, int64_t rows) {
-  const auto [begin, end] = context.member.Share(rows * n, 64);
-  context.kernels.elementwise->add(y + begin, x + begin, end - begin);
-  context.member.Barrier();
+  const auto [begin, end] = context.member.Share(rows);
+  context.kernels.elementwise->add(y + begin * n, x + begin * n, (end - begin) * n);
 }
 
 void Embed(const OpContext& context, const TensorView& table, std::span<const int32_t> ids,

@@ -22,7 +22,8 @@ void RmsNormHeads(const OpContext& context, float* x, int64_t ld, const std::vec
 // y[r] = silu(x[r][0:n]) * x[r][n:2n]; x [rows][2n], y [rows][n]. Ends with a barrier.
 void SwiGlu(const OpContext& context, const float* x, int64_t n, int64_t rows, float* y);
 
-// y[r] += x[r]; [rows][n]. Ends with a barrier.
+// y[r] += x[r]; [rows][n]. Without a barrier: the member adds its Share of the rows, as RmsNorm
+// takes them.
 void AddRows(const OpContext& context, float* y, const float* x, int64_t n, int64_t rows);
 
 // y[r] = table row ids[r], expanded to float. Ids must be valid. Ends with a barrier.

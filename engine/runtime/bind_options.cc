@@ -3,6 +3,7 @@
 #include <string>
 
 #include "base/status.h"
+#include "engine/runtime/byte_plan.h"
 
 namespace inhouse::engine {
 namespace {
@@ -29,6 +30,7 @@ absl::StatusOr<BindOptions> BindOptionsOf(const EngineOptions& options) {
                                .value = std::to_string(options.activation_bits),
                                .expected = "16 or 8"});
   }
+  INHOUSE_ASSIGN_OR_RETURN(out.kv, ParseKvType(options.kv_type));
   out.activations = options.activation_bits == 8 ? ActivationBits::k8 : ActivationBits::k16;
   return out;
 }

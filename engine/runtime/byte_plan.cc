@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <fstream>
 #include <string>
+#include <string_view>
+#include <utility>
 
 #include "base/status.h"
 #include "fmt/format.h"
@@ -26,10 +28,30 @@ int64_t ReadNumber(const char* path) {
 std::string Bytes(int64_t bytes) {
   constexpr double kMiB = 1024.0 * 1024.0;
   const double mib = static_cast<double>(bytes) / kMiB;
+  if (mib < 1) return fmt::format("{:.1f} KiB", mib * 1024);
   return mib < 1024 ? fmt::format("{:.1f} MiB", mib) : fmt::format("{:.2f} GiB", mib / 1024);
 }
 
+constexpr std::pair<std::string_view, DType> kKvTypes[] = {
+    {"f32", DType::kF32}, {"f16", DType::kF16}, {"bf16", DType::kBF16}, {"fp8", DType::kF8E4M3}};
+
+std::string KvTypeName(DType kv) {
+  for (const auto& [name, type] : kKvTypes) {
+    if (type == kv) return std::string(name);
+  }
+  return std::string(Name(kv));
+}
+
 }  // namespace
+
+absl::StatusOr<std::optional<DType>> ParseKvType(const std::string& name) {
+  if (name == "auto") return std::nullopt;
+  for (const auto& [known, type] : kKvTypes) {
+    if (name == known) return type;
+  }
+  return base::InvalidInput(
+      {.field = "kv_type", .value = name, .expected = "auto, f32, f16, bf16 or fp8"});
+}
 
 int64_t AvailableMemory() {
   int64_t available = int64_t{1} << 62;
@@ -60,6 +82,7 @@ absl::StatusOr<BytePlan> PlanBytes(const Model& model, const EngineOptions& opti
   plan.limits.context_tokens = context;
   plan.bytes.weights = facts.weight_bytes;
   plan.bytes.kv_per_token = facts.page_bytes / kPageTokens;
+  plan.bytes.kv_type = KvTypeName(facts.kv);
   plan.bytes.scratch = model.ScratchBytes(plan.limits, threads);
   const int64_t left = available - plan.bytes.weights - plan.bytes.scratch - kReserve;
   const int64_t one_context = (context + kPageTokens - 1) / kPageTokens;
@@ -92,10 +115,11 @@ absl::StatusOr<BytePlan> PlanBytes(const Model& model, const EngineOptions& opti
 }
 
 std::string Describe(const BytePlan& plan) {
-  return fmt::format("weights {} + KV {} ({} tokens, {} a token) + scratch {} = {} of {} available",
-                     Bytes(plan.bytes.weights), Bytes(plan.bytes.kv), plan.pages * kPageTokens,
-                     Bytes(plan.bytes.kv_per_token), Bytes(plan.bytes.scratch), Bytes(plan.total()),
-                     Bytes(plan.available));
+  return fmt::format(
+      "weights {} + KV {} ({} tokens in {}, {} a token) + scratch {} = {} of {} available",
+      Bytes(plan.bytes.weights), Bytes(plan.bytes.kv), plan.pages * kPageTokens, plan.bytes.kv_type,
+      Bytes(plan.bytes.kv_per_token), Bytes(plan.bytes.scratch), Bytes(plan.total()),
+      Bytes(plan.available));
 }
 
 }  // namespace inhouse::engine

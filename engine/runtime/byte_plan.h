@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 
 #include "absl/status/statusor.h"
@@ -12,6 +13,9 @@ namespace inhouse::engine {
 
 // Memory that this process may still take: MemAvailable, bounded by the cgroup's limit.
 int64_t AvailableMemory();
+
+// EngineOptions::kv_type as a type of pages, none for "auto". InvalidArgument for other names.
+absl::StatusOr<std::optional<DType>> ParseKvType(const std::string& name);
 
 struct BytePlan {
   ByteSize bytes;
@@ -26,7 +30,8 @@ struct BytePlan {
 absl::StatusOr<BytePlan> PlanBytes(const Model& model, const EngineOptions& options, int threads,
                                    int64_t available);
 
-// "weights 1.2 GiB + KV 3.5 GiB (131072 tokens) + scratch 80 MiB = 4.8 GiB of 20.1 GiB available"
+// "weights 1.2 GiB + KV 3.5 GiB (131072 tokens in f16) + scratch 80 MiB = 4.8 GiB of 20.1 GiB
+// available"
 std::string Describe(const BytePlan& plan);
 
 }  // namespace inhouse::engine

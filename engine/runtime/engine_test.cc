@@ -1,9 +1,11 @@
 // The engine through its front door, on a tiny real checkpoint (random weights, no tokenizer).
 #include "engine/engine.h"
 
+#include <algorithm>
 #include <cmath>
 #include <memory>
 #include <string>
+#include <tuple>
 #include <vector>
 
 #include "absl/synchronization/mutex.h"
@@ -89,6 +91,35 @@ GenerateRequest Sampled(std::vector<TokenId> prompt, int64_t n) {
   request.ignore_eos = true;
   request.sampling.seed = 42;
   return request;
+}
+
+// Each type of the KV cache takes the bytes that it says, and the answer stays near that of f32.
+TEST(EngineTest, TypesOfTheKvCache) {
+  const auto logits = [](const std::string& type, int64_t* bytes) {
+    const auto engine = LoadOrDie({.threads = 1, .context_tokens = 128, .kv_type = type});
+    EXPECT_EQ(engine->info().bytes.kv_type, type);
+    *bytes = engine->info().bytes.kv_per_token;
+    const auto rows = engine->Logits(Prompt(70, 3), {});
+    EXPECT_TRUE(rows.ok()) << rows.status();
+    return rows->back();
+  };
+  int64_t f32_bytes = 0;
+  const std::vector<float> exact = logits("f32", &f32_bytes);
+  float largest = 0;
+  for (const float x : exact) largest = std::max(largest, std::abs(x));
+  for (const auto& [type, shrink, tolerance] :
+       {std::tuple{"f16", 2, 3e-3F}, {"bf16", 2, 3e-2F}, {"fp8", 3, 3e-1F}}) {
+    int64_t bytes = 0;
+    const std::vector<float> rounded = logits(type, &bytes);
+    EXPECT_LE(bytes, f32_bytes / shrink) << type;
+    EXPECT_NE(rounded, exact) << type;
+    for (size_t i = 0; i < exact.size(); ++i) {
+      ASSERT_NEAR(rounded[i], exact[i], tolerance * largest) << type;
+    }
+  }
+  const auto unknown = Engine::Load({.model = kModel, .kv_type = "int3", .need_tokenizer = false});
+  ASSERT_FALSE(unknown.ok());
+  EXPECT_NE(base::Message(unknown.status()).find("auto, f32, f16, bf16 or fp8"), std::string::npos);
 }
 
 TEST(EngineTest, AnswersDoNotDependOnTheCrowd) {

@@ -30,7 +30,13 @@ Sampler::Sampler(SamplingOptions options, std::span<const int32_t> prompt,
 
 void Sampler::Accept(int32_t token) { ++counts_[token]; }
 
+bool Sampler::Penalises() const {
+  return !options_.logit_bias.empty() || options_.repetition_penalty != 1.0F ||
+         options_.presence_penalty != 0.0F || options_.frequency_penalty != 0.0F;
+}
+
 void Sampler::Penalise() {
+  if (!Penalises()) return;
   const auto valid = [this](int32_t id) {
     return id >= 0 && static_cast<size_t>(id) < logits_.size();
   };
@@ -49,6 +55,10 @@ void Sampler::Penalise() {
 }
 
 int32_t Sampler::Sample(std::span<const float> logits, std::span<const int32_t> banned) {
+  if (options_.temperature == 0.0F && banned.empty() && !Penalises()) {
+    return static_cast<int32_t>(
+        kernels_.argmax(logits.data(), static_cast<int64_t>(logits.size())));
+  }
   logits_.assign(logits.begin(), logits.end());
   Penalise();
   for (const int32_t id : banned) logits_[static_cast<size_t>(id)] = kNever;
@@ -89,44 +99,72 @@ int32_t Sampler::Draw() {
   return candidates.back().id;
 }
 
-// What min-p, top-k and top-p leave, best first; at least one candidate.
-std::vector<Sampler::Candidate> Sampler::SelectTop(float max) const {
-  const float floor = options_.min_p > 0 ? max + std::log(options_.min_p) : kNever;
-  std::vector<Candidate> all;
+// The tokens with logits of at least `floor`, in the order of their ids.
+std::vector<Sampler::Candidate> Sampler::AtLeast(float floor) const {
+  std::vector<Candidate> found;
   for (size_t i = 0; i < logits_.size(); ++i) {
-    if (logits_[i] >= floor && logits_[i] != kNever)
-      all.push_back({logits_[i], static_cast<int32_t>(i)});
+    if (logits_[i] >= floor && logits_[i] != kNever) {
+      found.push_back({logits_[i], static_cast<int32_t>(i)});
+    }
   }
-  const auto better = [](const Candidate& a, const Candidate& b) {
-    return a.logit != b.logit ? a.logit > b.logit : a.id < b.id;
+  return found;
+}
+
+// What min-p, top-k and top-p leave, best first (by id if only min-p cuts); at least one candidate.
+std::vector<Sampler::Candidate> Sampler::SelectTop(float max) const {
+  const float min_p_floor = options_.min_p > 0 ? max + std::log(options_.min_p) : kNever;
+  const auto weight = [max](const Candidate& c) {
+    return std::exp(static_cast<double>(c.logit - max));
   };
+  const bool limited = options_.top_k > 0;
+  const auto k = static_cast<size_t>(std::max(options_.top_k, 0));
+  const auto p = static_cast<double>(options_.top_p);
+  // Without top-k the nucleus is a share of everything that min-p leaves. Summing 150,000 weights
+  // takes vectors, and then a few candidates are enough.
+  double everything = 0;
+  if (!limited && p < 1) {
+    std::vector<float> weights(logits_);
+    if (min_p_floor != kNever) {
+      for (float& x : weights) x = x >= min_p_floor ? x : kNever;
+    }
+    everything = static_cast<double>(
+        kernels_.exp_sum(weights.data(), static_cast<int64_t>(weights.size()), max));
+  }
+  // Looks at a slice below the maximum that grows until it holds what is wanted.
+  std::vector<Candidate> all;
+  for (float depth = limited || p < 1 ? 1 : -kNever;; depth = depth < 64 ? 2 * depth : -kNever) {
+    const float floor = std::max(max - depth, min_p_floor);
+    all = AtLeast(floor);
+    if (floor == min_p_floor) break;
+    if (limited) {
+      if (all.size() >= k) break;
+    } else if (p < 1) {
+      double sum = 0;
+      for (const Candidate& c : all) sum += weight(c);
+      // Float sums err by some 1e-6; what is nearer to the end of the nucleus is looked for again.
+      if (sum >= (p + 1e-5) * everything) break;
+    }
+  }
   if (all.empty())
     return {{max, static_cast<int32_t>(
                       kernels_.argmax(logits_.data(), static_cast<int64_t>(logits_.size())))}};
-  if (options_.top_k > 0 && static_cast<size_t>(options_.top_k) < all.size()) {
+  const auto better = [](const Candidate& a, const Candidate& b) {
+    return a.logit != b.logit ? a.logit > b.logit : a.id < b.id;
+  };
+  if (limited && k < all.size()) {
     std::nth_element(all.begin(), all.begin() + options_.top_k, all.end(), better);
-    all.resize(static_cast<size_t>(options_.top_k));
+    all.resize(k);
   }
-  if (options_.top_p >= 1.0F) {
-    std::sort(all.begin(), all.end(), better);
-    return all;
+  // Nothing but min-p: the draw needs no order, and flat logits leave very many.
+  if (!limited && p >= 1) return all;
+  std::sort(all.begin(), all.end(), better);
+  if (p >= 1) return all;
+  if (limited) {
+    for (const Candidate& c : all) everything += weight(c);
   }
-  double total = 0;
-  for (const Candidate& c : all) total += std::exp(static_cast<double>(c.logit - max));
-  // Sorts as far as the nucleus needs: it is usually a few tokens of 150,000.
   double sum = 0;
-  size_t sorted = 0;
   size_t keep = 0;
-  while (keep < all.size() && (keep == 0 || sum < static_cast<double>(options_.top_p) * total)) {
-    if (keep == sorted) {
-      const size_t next = std::min(all.size(), sorted == 0 ? 64 : sorted * 4);
-      std::partial_sort(all.begin() + static_cast<std::ptrdiff_t>(sorted),
-                        all.begin() + static_cast<std::ptrdiff_t>(next), all.end(), better);
-      sorted = next;
-    }
-    sum += std::exp(static_cast<double>(all[keep].logit - max));
-    ++keep;
-  }
+  while (keep < all.size() && (keep == 0 || sum < p * everything)) sum += weight(all[keep++]);
   all.resize(keep);
   return all;
 }

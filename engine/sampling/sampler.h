@@ -34,8 +34,10 @@ class Sampler {
     int32_t id;
   };
 
+  bool Penalises() const;
   void Penalise();
   int32_t Draw();
+  std::vector<Candidate> AtLeast(float floor) const;
   std::vector<Candidate> SelectTop(float max) const;
   double Uniform() const;
 

@@ -1,8 +1,12 @@
 #include "engine/sampling/sampler.h"
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 #include <map>
+#include <random>
+#include <set>
+#include <vector>
 
 #include "gtest/gtest.h"
 
@@ -44,6 +48,50 @@ TEST(SamplerTest, CutsApplyInOrder) {
   // Of the two that top-k leaves, the first has 4/7 of the mass: more than top-p asks for.
   EXPECT_EQ(Histogram({.top_k = 2, .top_p = 0.5F, .seed = 1}, logits, 500).size(), 1U);
   EXPECT_EQ(Histogram({.top_p = 0.0F, .seed = 1}, logits, 100).size(), 1U);
+}
+
+// The cuts look at slices of the logits; what they find is what sorting everything finds. Flat
+// logits need the whole vocabulary, peaked ones a few tokens, and those far below the best one are
+// reached too.
+TEST(SamplerTest, CutsOfLargeVocabularies) {
+  constexpr int kVocab = 20000;
+  std::mt19937 random(4);
+  for (const float spread : {0.0F, 1.0F, 8.0F, 60.0F}) {
+    std::normal_distribution<float> normal(-7.0F, spread);
+    std::vector<float> logits(kVocab, -7.0F);
+    if (spread > 0) {
+      for (float& x : logits) x = normal(random);
+    }
+    std::vector<int32_t> order(kVocab);
+    for (int32_t i = 0; i < kVocab; ++i) order[static_cast<size_t>(i)] = i;
+    std::stable_sort(order.begin(), order.end(), [&logits](int32_t a, int32_t b) {
+      return logits[static_cast<size_t>(a)] > logits[static_cast<size_t>(b)];
+    });
+    std::vector<double> weights;
+    double total = 0;
+    for (const int32_t id : order) {
+      weights.push_back(std::exp(double{logits[static_cast<size_t>(id)]} + 7));
+      total += weights.back();
+    }
+    for (const float p : {0.0F, 0.5F, 0.9F, 0.9999F}) {
+      size_t nucleus = 0;
+      for (double sum = 0; nucleus == 0 || sum < double{p} * total;) sum += weights[nucleus++];
+      const std::set<int32_t> allowed(order.begin(),
+                                      order.begin() + static_cast<ptrdiff_t>(nucleus + 1));
+      const auto counts = Histogram({.top_p = p, .seed = 5}, logits, 200);
+      for (const auto& [id, count] : counts) {
+        EXPECT_TRUE(allowed.contains(id)) << spread << " " << p << ": " << id;
+      }
+      if (nucleus < 8) EXPECT_LE(counts.size(), nucleus + 1);
+      if (nucleus > 2000) EXPECT_GE(counts.size(), 100U);
+    }
+    for (const int k : {1, 40, 5000}) {
+      const std::set<int32_t> allowed(order.begin(), order.begin() + k);
+      for (const auto& [id, count] : Histogram({.top_k = k, .seed = 6}, logits, 200)) {
+        EXPECT_TRUE(allowed.contains(id)) << spread << " " << k << ": " << id;
+      }
+    }
+  }
 }
 
 TEST(SamplerTest, SameSeedSameTokens) {

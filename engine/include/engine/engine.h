@@ -33,13 +33,14 @@ struct EngineOptions {
   // Of the activations that meet weights stored as integers: 16, or 8 for a faster prefill that
   // costs accuracy (docs/decisions/0002). Other weights do not care.
   int activation_bits = 16;
-  int64_t context_tokens = 0;   // of one sequence; 0: the model's own, as far as memory allows
-  int64_t kv_bytes = 0;         // for all sequences; 0: enough for one whole context, or what fits
-  int64_t kv_tokens = 0;        // instead of kv_bytes: so many tokens, or as many as fit
-  int max_sequences = 16;       // that run at the same time
-  int64_t prefill_chunk = 512;  // prompt tokens of one step at most
-  int queue_max = 256;          // waiting requests; more are refused
-  bool profile = false;         // measure where the time of steps goes: Engine::profile()
+  int64_t context_tokens = 0;    // of one sequence; 0: the model's own, as far as memory allows
+  std::string kv_type = "auto";  // of the KV cache: f32, f16, bf16, fp8; auto: as the weights ask
+  int64_t kv_bytes = 0;          // for all sequences; 0: enough for one whole context, or what fits
+  int64_t kv_tokens = 0;         // instead of kv_bytes: so many tokens, or as many as fit
+  int max_sequences = 16;        // that run at the same time
+  int64_t prefill_chunk = 512;   // prompt tokens of one step at most
+  int queue_max = 256;           // waiting requests; more are refused
+  bool profile = false;          // measure where the time of steps goes: Engine::profile()
   // A file of SavePacked (engine/pack.h) whose panels are mapped; refused if it does not fit the
   // model. Without one, `packed_cache` is a directory where such a file is looked for; what does
   // not fit there is passed over. "" = weights are packed at each load.
@@ -109,6 +110,7 @@ class Session {
 struct ByteSize {
   int64_t weights = 0;       // packed, as it will be in memory
   int64_t kv_per_token = 0;  // of one sequence
+  std::string kv_type = {};  // "f16", as EngineOptions::kv_type names them
   int64_t kv = 0;            // pages in all
   int64_t scratch = 0;
 };

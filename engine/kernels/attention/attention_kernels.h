@@ -7,11 +7,17 @@ namespace inhouse::engine {
 
 extern const AttentionKernel kAttentionF32Ref;
 extern const AttentionKernel kAttentionF16Ref;
+extern const AttentionKernel kAttentionBf16Ref;
+extern const AttentionKernel kAttentionE4M3Ref;
 #if defined(__x86_64__)
 extern const AttentionKernel kAttentionF32Avx2;
 extern const AttentionKernel kAttentionF16Avx2;
+extern const AttentionKernel kAttentionBf16Avx2;
+extern const AttentionKernel kAttentionE4M3Avx2;
 extern const AttentionKernel kAttentionF32Avx512;
 extern const AttentionKernel kAttentionF16Avx512;
+extern const AttentionKernel kAttentionBf16Avx512;
+extern const AttentionKernel kAttentionE4M3Avx512;
 #endif
 
 }  // namespace inhouse::engine

@@ -1,4 +1,5 @@
-// Attention in vectors of V (elementwise/vector_*.h): one source for every fast level.
+// Attention in vectors of V (elementwise/vector_*.h): one source for every fast level and type of
+// pages.
 //
 // Both products of a page, scores = q K and out += P V, are the same tile: R rows times C vectors
 // of accumulators, each fed one k-step at a time, so that every load of the page serves R rows. A
@@ -14,6 +15,8 @@
 #include <limits>
 
 #include "engine/kernels/attention/attention.h"
+#include "engine/kernels/attention/fast_store.h"
+#include "engine/kernels/elementwise/stored_types.h"
 
 namespace inhouse::engine {
 
@@ -22,6 +25,10 @@ struct FastAttention {
   using Reg = typename V::Reg;
   static constexpr int kLanes = V::kLanes;
   static constexpr int kRowsMax = 6;
+  // A block begins with the scales of its tokens. They are applied to sums: a score is multiplied
+  // by its key's scale, a weight by its value's.
+  static constexpr bool kScaled = FastKvStore<V, Stored, kDType>::kScaled;
+  static constexpr int64_t kScaleBytes = FastKvStore<V, Stored, kDType>::kScaleBytes;
   // Rows that are scored before their values are added: their weights stay in L1 beside the page.
   static constexpr int64_t kRowBlock = 4 * kRowsMax;
   static constexpr float kMinusInfinity = -std::numeric_limits<float>::infinity();
@@ -38,12 +45,20 @@ struct FastAttention {
     return fit >= 8 ? 8 : fit >= 4 ? 4 : fit >= 2 ? 2 : 1;
   }
 
-  // acc[r][c] += a[r][i] b[i][c] for i = begin, ..., end - 1. `a` and `b` stand at row 0, i = 0.
-  template <int R, int C>
+  // acc[r][c] += a[r][i] b[i][c] for i = 0, ..., n - 1. `a` and `b` stand at row 0, i = 0. With
+  // `kFetch`, each step also fetches as many bytes from `ahead` on as it reads of b: the hardware's
+  // prefetchers stop at the end of every 4 KiB, and the sums cannot hide that.
+  template <int R, int C, bool kFetch>
   [[gnu::always_inline]] static void Accumulate(const float* a, int64_t lda, const Stored* b,
-                                                int64_t ldb, int64_t begin, int64_t end,
+                                                int64_t ldb, int64_t n, const std::byte* ahead,
                                                 Tile<R, C>& acc) {
-    for (int64_t i = begin; i < end; ++i) {
+    constexpr int64_t kStepBytes = int64_t{C} * kLanes * int64_t{sizeof(Stored)};
+    for (int64_t i = 0; i < n; ++i) {
+      if constexpr (kFetch) {
+        for (int64_t line = 0; line < kStepBytes; line += 64) {
+          __builtin_prefetch(ahead + i * kStepBytes + line);
+        }
+      }
       const Stored* row = b + i * ldb;
       if constexpr (R < C) {  // fewer registers hold all of a than all of b
         Row<R> x;
@@ -69,12 +84,20 @@ struct FastAttention {
     }
   }
 
+  static const Stored* Codes(const std::byte* block) {
+    return reinterpret_cast<const Stored*>(block + kScaleBytes);
+  }
+  // Scales of kLanes tokens from `token` on, times what V::Load leaves out.
+  static Reg Scales(const std::byte* block, int token) {
+    return V::Mul(V::Load(reinterpret_cast<const float*>(block) + token), V::Set(kE4M3Load));
+  }
+
   // Scores of R rows against all tokens of the page that one of them sees.
-  template <int R>
+  template <int R, bool kFetch>
   static void ScoreRows(const AttentionBlock& block, int64_t row, int visible_max, float* scores) {
     constexpr int kPageVectors = kPageTokens / kLanes;
     constexpr int C = Columns(R) < kPageVectors ? Columns(R) : kPageVectors;
-    const auto* keys = reinterpret_cast<const Stored*>(block.k);
+    const Stored* keys = Codes(block.k);
     const float* q = block.q + row * block.ldq;
     for (int t = 0; t < visible_max; t += C * kLanes) {
       Tile<R, C> acc;
@@ -83,39 +106,50 @@ struct FastAttention {
 #pragma GCC unroll 8
         for (int c = 0; c < C; ++c) acc[r][c] = V::Set(0);
       }
-      Accumulate<R, C>(q, block.ldq, keys + t, kPageTokens, 0, block.head_dim, acc);
+      Accumulate<R, C, kFetch>(q, block.ldq, keys + t, kPageTokens, block.head_dim,
+                               block.v + t * block.head_dim * int64_t{sizeof(Stored)}, acc);
 #pragma GCC unroll 8
       for (int r = 0; r < R; ++r) {
 #pragma GCC unroll 8
-        for (int c = 0; c < C; ++c) V::Store(scores + r * kPageTokens + t + c * kLanes, acc[r][c]);
+        for (int c = 0; c < C; ++c) {
+          if constexpr (kScaled) acc[r][c] = V::Mul(acc[r][c], Scales(block.k, t + c * kLanes));
+          V::Store(scores + r * kPageTokens + t + c * kLanes, acc[r][c]);
+        }
       }
     }
   }
 
-  // Turns the scores of one row into weights, zero from `visible` on. Returns the factor that
-  // brings what the row has summed so far to the new maximum.
-  static float SoftMaxRow(float* scores, int visible, AttentionState& state) {
+  // Turns the scores of one row into weights, zero from `visible` on, and applies the values'
+  // scales. Returns the factor that brings what the row has summed so far to the new maximum.
+  static float SoftMaxRow(float* scores, int visible, const std::byte* values,
+                          AttentionState& state) {
     constexpr int kVectors = kPageTokens / kLanes;
     Row<kVectors> score;
     Reg max = V::Set(kMinusInfinity);
+#pragma GCC unroll 8
     for (int c = 0; c < kVectors; ++c) {
-      score[c] = V::KeepFirst(V::Load(scores + c * kLanes), visible - c * kLanes, kMinusInfinity);
+      score[c] = V::Load(scores + c * kLanes);
+      if (visible < kPageTokens) {
+        score[c] = V::KeepFirst(score[c], visible - c * kLanes, kMinusInfinity);
+      }
       max = V::Max(score[c], max);
     }
     const float page_max = V::ReduceMax(max);
     const float new_max = page_max > state.max ? page_max : state.max;
-    // While every score is -inf any finite base serves: the weights are exp(-inf) = 0, not NaN.
+    // While every score is -inf any finite base serves: the weights are 2^-inf = 0, not NaN.
     const float base = new_max == kMinusInfinity ? 0.0F : new_max;
     Reg sum = V::Set(0);
+#pragma GCC unroll 8
     for (int c = 0; c < kVectors; ++c) {
-      const Reg weight = V::Exp(V::Sub(score[c], V::Set(base)));
-      V::Store(scores + c * kLanes, weight);
+      Reg weight = V::Exp2(V::Sub(score[c], V::Set(base)));
       sum = V::Add(sum, weight);
+      if constexpr (kScaled) weight = V::Mul(weight, Scales(values, c * kLanes));
+      V::Store(scores + c * kLanes, weight);
     }
     float correction = 1.0F;
     if (state.max != base) {
       float lanes[size_t{V::kLanes}];
-      V::Store(lanes, V::Exp(V::Set(state.max - base)));
+      V::Store(lanes, V::Exp2(V::Set(state.max - base)));
       correction = lanes[0];
     }
     state.max = new_max;
@@ -125,10 +159,10 @@ struct FastAttention {
 
   // One tile of out: C vectors of R rows from column d on. All rows see the tokens before `common`;
   // each row then goes on alone to its own last token.
-  template <int R, int C>
+  template <int R, int C, bool kFetch>
   static void ValueTile(const AttentionBlock& block, int64_t row, int64_t d, int common,
                         const float* weights, const float* corrections) {
-    const auto* values = reinterpret_cast<const Stored*>(block.v) + d;
+    const Stored* values = Codes(block.v) + d;
     float* out = block.out + row * block.ldout + d;
     Tile<R, C> acc;
 #pragma GCC unroll 8
@@ -139,7 +173,9 @@ struct FastAttention {
         acc[r][c] = V::Mul(V::Load(out + r * block.ldout + c * kLanes), correction);
       }
     }
-    Accumulate<R, C>(weights, kPageTokens, values, block.head_dim, 0, common, acc);
+    const std::byte* ahead = nullptr;
+    if constexpr (kFetch) ahead = block.next + d * kPageTokens * int64_t{sizeof(Stored)};
+    Accumulate<R, C, kFetch>(weights, kPageTokens, values, block.head_dim, common, ahead, acc);
 #pragma GCC unroll 8
     for (int r = 0; r < R; ++r) {
       for (int64_t t = common; t < block.visible[row + r]; ++t) {
@@ -157,7 +193,7 @@ struct FastAttention {
   // The last head_dim % kLanes columns of one row.
   static void ValueTail(const AttentionBlock& block, int64_t row, int64_t d, const float* weights,
                         float correction) {
-    const auto* values = reinterpret_cast<const Stored*>(block.v) + d;
+    const Stored* values = Codes(block.v) + d;
     float* out = block.out + row * block.ldout + d;
     const int64_t n = block.head_dim - d;
     Reg acc = V::Mul(V::LoadN(out, n), V::Set(correction));
@@ -168,14 +204,14 @@ struct FastAttention {
   }
 
   // Columns [d, head_dim) of R rows, the widest tiles first.
-  template <int R, int C>
+  template <int R, int C, bool kFetch>
   static void ValueColumns(const AttentionBlock& block, int64_t row, int64_t d, int common,
                            const float* weights, const float* corrections) {
     for (; d + C * kLanes <= block.head_dim; d += C * kLanes) {
-      ValueTile<R, C>(block, row, d, common, weights, corrections);
+      ValueTile<R, C, kFetch>(block, row, d, common, weights, corrections);
     }
     if constexpr (C > 1) {
-      ValueColumns<R, C / 2>(block, row, d, common, weights, corrections);
+      ValueColumns<R, C / 2, kFetch>(block, row, d, common, weights, corrections);
     } else if (d < block.head_dim) {
       for (int r = 0; r < R; ++r) {
         ValueTail(block, row + r, d, weights + r * kPageTokens, corrections[r]);
@@ -206,26 +242,48 @@ struct FastAttention {
     return min;
   }
 
-  // A run of rows that all see something.
+  // Rows of a tile: as many as fit, and such that the last tile is not much smaller than the
+  // others.
+  static int64_t TileRows(int64_t rows) {
+    const int64_t tiles = (rows + kRowsMax - 1) / kRowsMax;
+    return (rows + tiles - 1) / tiles;
+  }
+
+  template <int R, bool kFetch>
+  static void ValueRows(const AttentionBlock& block, int64_t row, const float* corrections) {
+    ValueColumns<R, Columns(R), kFetch>(block, row, 0, VisibleMin(block.visible + row, R),
+                                        block.scratch + row * kPageTokens, corrections);
+  }
+
+  // A run of rows that all see something. The first tile fetches ahead for all.
   static void AddRows(const AttentionBlock& block, int64_t begin, int64_t end) {
     float corrections[size_t{kRowBlock}];
-    for (int64_t row = begin; row < end; row += kRowsMax) {
-      const int64_t n = end - row < kRowsMax ? end - row : kRowsMax;
+    const int64_t tile = TileRows(end - begin);
+    for (int64_t row = begin; row < end; row += tile) {
+      const int64_t n = end - row < tile ? end - row : tile;
       float* scores = block.scratch + row * kPageTokens;
       const int visible_max = VisibleMax(block.visible + row, n);
-      Group<kRowsMax>(n, [&]<int R>() { ScoreRows<R>(block, row, visible_max, scores); });
+      const bool fetch = row == 0 && block.next != nullptr;
+      Group<kRowsMax>(n, [&]<int R>() {
+        if (fetch) {
+          ScoreRows<R, true>(block, row, visible_max, scores);
+        } else {
+          ScoreRows<R, false>(block, row, visible_max, scores);
+        }
+      });
       for (int64_t r = 0; r < n; ++r) {
-        corrections[row - begin + r] =
-            SoftMaxRow(scores + r * kPageTokens, block.visible[row + r], block.state[row + r]);
+        corrections[row - begin + r] = SoftMaxRow(scores + r * kPageTokens, block.visible[row + r],
+                                                  block.v, block.state[row + r]);
       }
     }
-    for (int64_t row = begin; row < end; row += kRowsMax) {
-      const int64_t n = end - row < kRowsMax ? end - row : kRowsMax;
-      const float* weights = block.scratch + row * kPageTokens;
-      const float* correction = corrections + (row - begin);
-      const int common = VisibleMin(block.visible + row, n);
-      Group<kRowsMax>(n, [&]<int R>() {
-        ValueColumns<R, Columns(R)>(block, row, 0, common, weights, correction);
+    for (int64_t row = begin; row < end; row += tile) {
+      const bool fetch = row == 0 && block.next != nullptr;
+      Group<kRowsMax>(end - row < tile ? end - row : tile, [&]<int R>() {
+        if (fetch) {
+          ValueRows<R, true>(block, row, corrections + (row - begin));
+        } else {
+          ValueRows<R, false>(block, row, corrections + (row - begin));
+        }
       });
     }
   }
@@ -243,20 +301,8 @@ struct FastAttention {
     }
   }
 
-  static void StoreToken(const float* key, const float* value, int head_dim, int slot, std::byte* k,
-                         std::byte* v) {
-    auto* keys = reinterpret_cast<Stored*>(k) + slot;
-    auto* values = reinterpret_cast<Stored*>(v) + int64_t{slot} * head_dim;
-    for (int64_t d = 0; d < head_dim; d += kLanes) {
-      const int64_t n = head_dim - d < kLanes ? head_dim - d : kLanes;
-      Stored lanes[size_t{V::kLanes}];
-      V::Store(lanes, V::LoadN(key + d, n));
-      for (int64_t j = 0; j < n; ++j) keys[(d + j) * kPageTokens] = lanes[j];
-      V::StoreN(values + d, V::LoadN(value + d, n), n);
-    }
-  }
-
-  static constexpr AttentionKernel kTable = {V::kName, kDType, StoreToken, AddPage};
+  static constexpr AttentionKernel kTable = {V::kName, kDType,
+                                             FastKvStore<V, Stored, kDType>::Function(), AddPage};
 };
 
 }  // namespace inhouse::engine

@@ -8,6 +8,8 @@
 #include <cstdint>
 #include <cstring>
 
+#include "engine/kernels/elementwise/stored_types.h"
+
 namespace inhouse::engine {
 namespace {
 
@@ -39,6 +41,46 @@ struct Avx2 {
     uint16_t lanes[kLanes];
     Store(lanes, v);
     std::memcpy(p, lanes, static_cast<size_t>(n) * sizeof(uint16_t));
+  }
+
+  static Reg Load(const Bf16* p) {
+    const __m128i codes = _mm_loadu_si128(reinterpret_cast<const __m128i*>(p));
+    return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(codes), 16));
+  }
+  static Reg LoadN(const Bf16* p, int64_t n) {
+    Bf16 lanes[kLanes] = {};
+    std::memcpy(lanes, p, static_cast<size_t>(n) * sizeof(Bf16));
+    return Load(lanes);
+  }
+  // To nearest even; NaN stays a quiet NaN.
+  static void Store(Bf16* p, Reg v) {
+    const __m256i bits = _mm256_castps_si256(v);
+    const __m256i odd = _mm256_and_si256(_mm256_srli_epi32(bits, 16), _mm256_set1_epi32(1));
+    const __m256i rounded =
+        _mm256_add_epi32(_mm256_add_epi32(bits, _mm256_set1_epi32(0x7FFF)), odd);
+    const __m256i nan = _mm256_castps_si256(_mm256_cmp_ps(v, v, _CMP_UNORD_Q));
+    const __m256i quiet = _mm256_or_si256(bits, _mm256_set1_epi32(0x400000));
+    const __m256i codes = _mm256_srli_epi32(_mm256_blendv_epi8(rounded, quiet, nan), 16);
+    _mm_storeu_si128(
+        reinterpret_cast<__m128i*>(p),
+        _mm_packus_epi32(_mm256_castsi256_si128(codes), _mm256_extracti128_si256(codes, 1)));
+  }
+  static void StoreN(Bf16* p, Reg v, int64_t n) {
+    Bf16 lanes[kLanes];
+    Store(lanes, v);
+    std::memcpy(p, lanes, static_cast<size_t>(n) * sizeof(Bf16));
+  }
+
+  // Sign, exponent and mantissa of E4M3 in the places of F16's: its exponent counts from 8 less.
+  static Reg Load(const E4M3* p) {
+    const __m128i codes = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(p));
+    const __m128i wide = _mm_slli_epi16(_mm_cvtepi8_epi16(codes), 7);
+    return _mm256_cvtph_ps(_mm_and_si128(wide, _mm_set1_epi16(int16_t{-0x4001})));
+  }
+  static Reg LoadN(const E4M3* p, int64_t n) {
+    E4M3 lanes[kLanes] = {};
+    std::memcpy(lanes, p, static_cast<size_t>(n) * sizeof(E4M3));
+    return Load(lanes);
   }
 
   static Reg Add(Reg a, Reg b) { return _mm256_add_ps(a, b); }
@@ -99,6 +141,24 @@ struct Avx2 {
     p = Add(Fma(p, Mul(r, r), r), Set(1.0F));
     // 2^n in two factors, so that subnormal results and infinity come out of the last product.
     const __m256i exponent = _mm256_cvtps_epi32(n);
+    const __m256i half = _mm256_srai_epi32(exponent, 1);
+    return Mul(Mul(p, PowerOfTwo(half)), PowerOfTwo(_mm256_sub_epi32(exponent, half)));
+  }
+
+  // 2^x for x <= 0 within 1e-7 relative; 0 below the range of float; NaN stays NaN. A polynomial
+  // (Chebyshev, degree 6) of the fraction in [0, 1).
+  static Reg Exp2(Reg x) {
+    x = _mm256_max_ps(Set(-160.0F), x);  // NaN passes: max returns its second argument then
+    const __m256 n = _mm256_floor_ps(x);
+    const __m256 r = Sub(x, n);
+    __m256 p = Set(2.08291953e-4F);
+    p = Fma(p, r, Set(1.26893516e-3F));
+    p = Fma(p, r, Set(9.65244044e-3F));
+    p = Fma(p, r, Set(5.54959364e-2F));
+    p = Fma(p, r, Set(2.40227222e-1F));
+    p = Fma(p, r, Set(6.93147182e-1F));
+    p = Fma(p, r, Set(1.0F));
+    const __m256i exponent = _mm256_cvtps_epi32(n);  // as in Exp
     const __m256i half = _mm256_srai_epi32(exponent, 1);
     return Mul(Mul(p, PowerOfTwo(half)), PowerOfTwo(_mm256_sub_epi32(exponent, half)));
   }

@@ -6,6 +6,8 @@
 
 #include <cstdint>
 
+#include "engine/kernels/elementwise/stored_types.h"
+
 namespace inhouse::engine {
 namespace {
 
@@ -32,6 +34,26 @@ struct Avx512 {
   }
   static void StoreN(uint16_t* p, Reg v, int64_t n) {
     _mm256_mask_storeu_epi16(p, FirstLanes(n), ToF16(v));
+  }
+
+  static Reg Load(const Bf16* p) {
+    return FromBf16(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
+  }
+  static Reg LoadN(const Bf16* p, int64_t n) {
+    return FromBf16(_mm256_maskz_loadu_epi16(FirstLanes(n), p));
+  }
+  static void Store(Bf16* p, Reg v) {
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), ToBf16(v));
+  }
+  static void StoreN(Bf16* p, Reg v, int64_t n) {
+    _mm256_mask_storeu_epi16(p, FirstLanes(n), ToBf16(v));
+  }
+
+  static Reg Load(const E4M3* p) {
+    return FromE4M3(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
+  }
+  static Reg LoadN(const E4M3* p, int64_t n) {
+    return FromE4M3(_mm_maskz_loadu_epi8(FirstLanes(n), p));
   }
 
   static Reg Add(Reg a, Reg b) { return _mm512_add_ps(a, b); }
@@ -93,10 +115,42 @@ struct Avx512 {
     return _mm512_scalef_ps(p, n);
   }
 
+  // 2^x for x <= 0 within 1e-7 relative; 0 below the range of float; NaN stays NaN. A polynomial
+  // (Chebyshev, degree 6) of the fraction in [0, 1).
+  static Reg Exp2(Reg x) {
+    const __m512 r = _mm512_reduce_ps(x, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC);  // inf: 0
+    __m512 p = Set(2.08291953e-4F);
+    p = Fma(p, r, Set(1.26893516e-3F));
+    p = Fma(p, r, Set(9.65244044e-3F));
+    p = Fma(p, r, Set(5.54959364e-2F));
+    p = Fma(p, r, Set(2.40227222e-1F));
+    p = Fma(p, r, Set(6.93147182e-1F));
+    p = Fma(p, r, Set(1.0F));
+    return _mm512_scalef_ps(p, x);  // times 2^floor(x)
+  }
+
  private:
   static __mmask16 FirstLanes(int64_t n) { return static_cast<__mmask16>((1U << n) - 1); }
   static __m256i ToF16(Reg v) {
     return _mm512_cvtps_ph(v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+  }
+  static Reg FromBf16(__m256i v) {
+    return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(v), 16));
+  }
+  // To nearest even; NaN stays a quiet NaN.
+  static __m256i ToBf16(Reg v) {
+    const __m512i bits = _mm512_castps_si512(v);
+    const __m512i odd = _mm512_and_si512(_mm512_srli_epi32(bits, 16), _mm512_set1_epi32(1));
+    const __m512i rounded =
+        _mm512_add_epi32(_mm512_add_epi32(bits, _mm512_set1_epi32(0x7FFF)), odd);
+    const __mmask16 nan = _mm512_cmp_ps_mask(v, v, _CMP_UNORD_Q);
+    const __m512i quiet = _mm512_or_si512(bits, _mm512_set1_epi32(0x400000));
+    return _mm512_cvtepi32_epi16(_mm512_srli_epi32(_mm512_mask_mov_epi32(rounded, nan, quiet), 16));
+  }
+  // Sign, exponent and mantissa of E4M3 in the places of F16's: its exponent counts from 8 less.
+  static Reg FromE4M3(__m128i v) {
+    const __m256i wide = _mm256_slli_epi16(_mm256_cvtepi8_epi16(v), 7);
+    return _mm512_cvtph_ps(_mm256_and_si256(wide, _mm256_set1_epi16(int16_t{-0x4001})));
   }
 };
 

@@ -1,5 +1,8 @@
 // The functions of each level's file; kernel_table.cc puts them together. A level has what the
 // levels below it lack.
+//
+// Their accumulators stand in arrays whose loops must be unrolled: else the arrays stay in memory,
+// and what is measured is loads and stores (half of the truth on a core with two pipes).
 #pragma once
 
 #include <cstddef>

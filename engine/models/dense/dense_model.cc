@@ -29,18 +29,21 @@ struct Buffers {
   float* logits = nullptr;     // [logit rows][vocab]
 };
 
+// Weights in IEEE floats, and `ref`, promise sums as exact as float32's (docs/decisions/0010).
+DType DefaultKv(const KernelTable& kernels, const DenseWeights& weights) {
+  return kernels.level == IsaLevel::kRef || weights.exact_floats ? DType::kF32 : DType::kF16;
+}
+
 class DenseModel final : public Model {
  public:
   DenseModel(const Checkpoint& checkpoint, DenseConfig config, DenseWeights weights,
-             const KernelTable& kernels)
+             const KernelTable& kernels, std::optional<DType> kv)
       : checkpoint_(checkpoint),
         config_(std::move(config)),
         weights_(std::move(weights)),
         kernels_(kernels),
-        layout_{
-            static_cast<int>(config_.layers), static_cast<int>(config_.kv_heads),
-            static_cast<int>(config_.head_dim),
-            kernels.level == IsaLevel::kRef || weights_.exact_floats ? DType::kF32 : DType::kF16},
+        layout_{static_cast<int>(config_.layers), static_cast<int>(config_.kv_heads),
+                static_cast<int>(config_.head_dim), kv.value_or(DefaultKv(kernels, weights_))},
         weight_memory_(weights_.Linears()) {
     DescribeFacts();
   }
@@ -124,6 +127,7 @@ void DenseModel::DescribeFacts() {
   facts_.parameters_active = facts_.parameters_total;
   facts_.weight_bytes = weight_memory_.bytes();
   facts_.page_bytes = layout_.page_bytes();
+  facts_.kv = layout_.dtype;
   for (const DenseLayer& layer : weights_.layers) {
     AddProduct(OpClass::kQkv, layer.qkv);
     AddProduct(OpClass::kO, layer.o);
@@ -247,7 +251,6 @@ void DenseModel::RunLayer(OpContext& context, const DenseLayer& layer, int index
   }
   RotateHeads(context, *rope_, q, QkvWidth(), rows, heads, head_dim);
   RotateHeads(context, *rope_, k, QkvWidth(), rows, kv_heads, head_dim);
-  context.member.Barrier();
   context.Mark(OpClass::kRope);
   const AttentionArguments arguments{.layout = &layout_,
                                      .layer = index,
@@ -282,15 +285,14 @@ void DenseModel::RunLogits(OpContext& context, const StepPlan& plan) {
   if (plan.logit_rows.empty()) return;
   const int64_t d = config_.hidden_size;
   const auto wanted = static_cast<int64_t>(plan.logit_rows.size());
-  // The wanted rows move to the front of `projected`, which no later op needs.
+  context.member.Barrier();  // the residual stream is complete
   const auto [begin, end] = context.member.Share(wanted);
   for (int64_t i = begin; i < end; ++i) {
-    std::copy_n(buffers_.hidden + plan.logit_rows[static_cast<size_t>(i)] * d, d,
-                buffers_.projected + i * d);
+    const float* row = buffers_.hidden + plan.logit_rows[static_cast<size_t>(i)] * d;
+    kernels_.elementwise->rms_norm(row, weights_.final_norm.data(), d, config_.rms_norm_eps,
+                                   buffers_.normed + i * d);
   }
   context.member.Barrier();
-  RmsNorm(context, buffers_.projected, weights_.final_norm, config_.rms_norm_eps, wanted,
-          buffers_.normed);
   context.Mark(OpClass::kNorm);
   MatMul(context, weights_.head, buffers_.normed, d, wanted, buffers_.logits, config_.vocab_size);
   context.Mark(OpClass::kHead);
@@ -304,7 +306,7 @@ absl::StatusOr<std::unique_ptr<Model>> BindDense(const Checkpoint& checkpoint,
   INHOUSE_ASSIGN_OR_RETURN(DenseConfig config, ReadDenseConfig(checkpoint, architecture.name));
   INHOUSE_ASSIGN_OR_RETURN(DenseWeights weights, BindDenseWeights(checkpoint, options, config));
   return std::make_unique<DenseModel>(checkpoint, std::move(config), std::move(weights),
-                                      *options.kernels);
+                                      *options.kernels, options.kv);
 }
 
 }  // namespace inhouse::engine
