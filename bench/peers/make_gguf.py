@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Writes a GGUF of Qwen2.5-1.5B's shape with random weights: what a speed measurement needs.
+"""Writes a GGUF of a shape with random weights: what a speed measurement needs.
 
-    make_gguf.py --type Q4_K --out build/bench/random-1.5b-q4_k.gguf
+    make_gguf.py --shape 1.5b --type Q4_K --out build/bench/1.5b-q4_k.gguf
 
 The blocks are random bytes with scales that give weights of about 0.02, so any type is quick to
-make and no answer depends on it. There is no tokenizer; the vocabulary is Qwen2.5's size.
+make and no answer depends on it. There is no tokenizer.
 """
 
 import argparse
@@ -12,9 +12,8 @@ import os
 
 import gguf
 import numpy as np
+from shapes import SCALE, SHAPES, Bytes
 
-HIDDEN, LAYERS, HEADS, KV_HEADS, HEAD_DIM, FFN, VOCAB = 1536, 28, 12, 2, 128, 8960, 151936
-SCALE = 0.02
 # Bytes of the block of each type, and where its f16 scales stand with their size.
 # d of Q4_K multiplies a 6-bit scale and a 4-bit value; d of Q6_K an 8-bit and a 6-bit one.
 BLOCKS = {
@@ -26,66 +25,78 @@ BLOCKS = {
 }
 
 
-def random_tensor(rng, kind, rows, columns):
-    if kind == "BF16":  # random sign and mantissa, magnitudes from 2^-7 to 2^-5
-        bits = np.frombuffer(rng.bytes(rows * columns * 2), "<u2").reshape(rows, columns)
-        return ((bits & 0x80FF) | 0x3C00).view(np.uint8)
+def random_tensor(source, kind, rows, columns):
+    if kind == "BF16":
+        return source.bf16(rows * columns).reshape(rows, columns).view(np.uint8)
     size, values, scales = BLOCKS[kind]
-    blocks = np.frombuffer(rng.bytes(rows * columns // values * size), np.uint8).reshape(-1, size).copy()
+    blocks = source.take(rows * columns // values * size).reshape(-1, size)
     for offset, scale in scales.items():
         blocks[:, offset:offset + 2] = np.frombuffer(np.float16(scale).tobytes(), np.uint8)
     return blocks.reshape(rows, -1)
 
 
-def write(path, kind):
-    rng = np.random.default_rng(1)
-    raw = gguf.GGMLQuantizationType[kind]
-    writer = gguf.GGUFWriter(path, "qwen2")
-    writer.add_name(f"random-1.5b-{kind.lower()}")
-    writer.add_context_length(32768)
-    writer.add_embedding_length(HIDDEN)
-    writer.add_block_count(LAYERS)
-    writer.add_feed_forward_length(FFN)
-    writer.add_head_count(HEADS)
-    writer.add_head_count_kv(KV_HEADS)
-    writer.add_rope_freq_base(1e6)
+def header(writer, shape, kind):
+    writer.add_name(f"random-{shape.name}-{kind.lower()}")
+    writer.add_context_length(shape.context)
+    writer.add_embedding_length(shape.hidden)
+    writer.add_block_count(shape.layers)
+    writer.add_feed_forward_length(shape.ffn)
+    writer.add_head_count(shape.heads)
+    writer.add_head_count_kv(shape.kv_heads)
+    writer.add_rope_dimension_count(shape.head_dim)
+    writer.add_rope_freq_base(shape.rope_theta)
     writer.add_layer_norm_rms_eps(1e-6)
-    writer.add_vocab_size(VOCAB)
+    writer.add_vocab_size(shape.vocab)
     writer.add_tokenizer_model("none")
     writer.add_quantization_version(2)
 
-    def matrix(name, rows, columns):
-        writer.add_tensor(name + ".weight", random_tensor(rng, kind, rows, columns), raw_dtype=raw)
 
-    def vector(name, size, value):
-        writer.add_tensor(name, np.full(size, value, np.float32))
+def tensors(shape):
+    """(name, rows, columns) of every tensor; columns 0 = a vector of float32."""
+    yield "token_embd.weight", shape.vocab, shape.hidden
+    if not shape.tied:
+        yield "output.weight", shape.vocab, shape.hidden
+    yield "output_norm.weight", shape.hidden, 0
+    for layer in range(shape.layers):
+        yield f"blk.{layer}.attn_norm.weight", shape.hidden, 0
+        yield f"blk.{layer}.ffn_norm.weight", shape.hidden, 0
+        for hf_name, name, rows, columns in shape.matrices(layer):
+            yield name + ".weight", rows, columns
+            if shape.has_bias(hf_name):
+                yield name + ".bias", rows, 0
 
-    matrix("token_embd", VOCAB, HIDDEN)  # also the output head
-    vector("output_norm.weight", HIDDEN, 1)
-    for layer in range(LAYERS):
-        at = f"blk.{layer}."
-        vector(at + "attn_norm.weight", HIDDEN, 1)
-        vector(at + "ffn_norm.weight", HIDDEN, 1)
-        for name, heads in (("attn_q", HEADS), ("attn_k", KV_HEADS), ("attn_v", KV_HEADS)):
-            matrix(at + name, heads * HEAD_DIM, HIDDEN)
-            vector(at + name + ".bias", heads * HEAD_DIM, 0.01)
-        matrix(at + "attn_output", HIDDEN, HEADS * HEAD_DIM)
-        matrix(at + "ffn_gate", FFN, HIDDEN)
-        matrix(at + "ffn_up", FFN, HIDDEN)
-        matrix(at + "ffn_down", HIDDEN, FFN)
+
+def write(path, shape, kind):
+    """Describes all tensors first and writes one after the other, so that memory holds one."""
+    source = Bytes(1)
+    raw = gguf.GGMLQuantizationType[kind]
+    writer = gguf.GGUFWriter(path, shape.family)
+    header(writer, shape, kind)
+    for name, rows, columns in tensors(shape):
+        if columns:
+            size, values = (2, 1) if kind == "BF16" else BLOCKS[kind][:2]
+            row_bytes = columns // values * size
+            writer.add_tensor_info(name, (rows, row_bytes), np.dtype(np.uint8), rows * row_bytes, raw_dtype=raw)
+        else:
+            writer.add_tensor_info(name, (rows,), np.dtype(np.float32), rows * 4)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
+    writer.write_ti_data_to_file()
+    for name, rows, columns in tensors(shape):
+        value = 0.01 if name.endswith("bias") else 1
+        writer.write_tensor_data(random_tensor(source, kind, rows, columns) if columns
+                                 else np.full(rows, value, np.float32))
     writer.close()
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--shape", default="1.5b", choices=SHAPES)
     parser.add_argument("--type", default="Q4_0", choices=["BF16", *BLOCKS])
     parser.add_argument("--out", required=True)
     args = parser.parse_args()
     part = args.out + ".part"
-    write(part, args.type)
+    write(part, SHAPES[args.shape], args.type)
     os.replace(part, args.out)  # whole or not at all: the file is a cache
 
 

@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""inhouse beside llama.cpp on the same GGUF files, in turns: scripts/bench starts it.
+"""inhouse beside other engines on the same weights, in turns: scripts/bench starts it.
 
-Each round runs one process of either engine per model, in alternating order, because the memory speed
-of shared machines drifts within minutes; figures are min, median and max over the rounds, the ratio is
-the median of the rounds' ratios.
+Each round runs one process of each engine for each model, in alternating order, because the memory speed
+of shared machines drifts within minutes; figures are min, median and max over the rounds, a ratio is the
+median of the rounds' ratios. Models of a shape are made with fixed seeds when they are needed.
 """
 
 import argparse
@@ -11,64 +11,169 @@ import datetime
 import json
 import os
 import re
-import statistics
+import shutil
 import subprocess
 import sys
 
+import others
+import picture
+import targets
+
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 HERE = os.path.dirname(os.path.abspath(__file__))
-PHASES = ("prefill", "decode")
+# What is measured close together: llama.cpp's type and ours.
+FAMILIES = [("bf16", ["bf16"]), ("q8_0", ["q8_0", "int8", "fp8"]), ("q4_0", ["q4_0", "int4"]), ("q4_k", ["q4_k"])]
+GGUF = ("bf16", "q8_0", "q4_0", "q4_k")
 
 
-def run_json(command):
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode != 0:
-        sys.exit(f"{' '.join(command)}\nexit {done.returncode}: {done.stderr.strip()[-800:]}")
-    return json.loads(done.stdout)
+def say(text):
+    print(text, file=sys.stderr, flush=True)
 
 
-def measure_inhouse(args, model):
-    out = run_json([*args.prefix, args.inhouse, "bench", "--model", model, "--threads", str(args.threads),
-                    "--prompt-tokens", str(args.prompt_tokens), "--generate-tokens", str(args.generate_tokens),
-                    "--repeat", "1", "--json"])
-    rates = {row["phase"]: row["tokens_per_second"]["median"] for row in out["results"]}
-    limits = {row["phase"]: row["of_limit"] for row in out["results"]}
-    return {**rates, "of_limit": limits, "isa": out["machine"].get("isa"), "peak_rss_bytes": out["peak_rss_bytes"],
-            "limits": out["limits"]}
+def run_json(command, timeout=1800):
+    """The JSON object that a command prints, or {"error"}."""
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=timeout)
+    except subprocess.TimeoutExpired:
+        return {"error": f"no result within {timeout} s"}
+    try:
+        return json.loads(done.stdout.strip().split("\n")[-1])
+    except ValueError:
+        return {"error": (done.stderr.strip() or f"exit {done.returncode}").split("\n")[-1][-300:]}
 
 
-def measure_llama_cpp(args, model):
-    return run_json([*args.prefix, sys.executable, os.path.join(HERE, "llama_cpp.py"), "--libs", args.libs, "--model",
-                     model, "--threads", str(args.threads), "--prompt-tokens", str(args.prompt_tokens),
-                     "--generate-tokens", str(args.generate_tokens)])
+class Models:
+    """Files of one shape under build/bench, made when asked for."""
+
+    def __init__(self, shape, keep):
+        self.shape, self.keep = shape, keep
+
+    def path(self, kind):
+        if self.shape == "smollm2":
+            return os.path.join(ROOT, "build/bench/smollm2-135m-instruct.gguf")
+        path = os.path.join(ROOT, f"build/bench/{self.shape}-{kind}{'.gguf' if kind in GGUF else ''}")
+        if not os.path.exists(path):
+            say(f"making {os.path.relpath(path, ROOT)}")
+            script = "make_gguf.py" if kind in GGUF else "make_hf.py"
+            name = kind.upper() if kind in GGUF else kind.removeprefix("hf-")
+            subprocess.run([sys.executable, os.path.join(HERE, script), "--shape", self.shape, "--type", name, "--out", path],
+                           check=True)
+        return path
+
+    def drop(self, kinds):
+        if self.keep:
+            return
+        for kind in kinds:
+            path = self.path(kind)
+            shutil.rmtree(path) if os.path.isdir(path) else os.remove(path)
 
 
-def compare(args, name, path):
-    ours, theirs = [], []
-    for number in range(args.rounds):
-        turns = [(ours, measure_inhouse), (theirs, measure_llama_cpp)]
-        for results, measure in turns if number % 2 == 0 else turns[::-1]:
-            results.append(measure(args, path))
-        print(f"  {name} round {number + 1} of {args.rounds}: " + ", ".join(
-            f"{phase} {ours[-1][phase]:.1f} beside {theirs[-1][phase]:.1f}" for phase in PHASES), file=sys.stderr)
-    return {"model": name, "file_bytes": os.path.getsize(path), "inhouse": ours, "llama_cpp": theirs}
+def measure_inhouse(args, path, depth):
+    command = [*args.prefix, args.inhouse, "bench", "--model", path, "--threads", str(args.threads), "--repeat", "1",
+               "--json", *args.inhouse_flags]
+    out = run_json([*command, "--prompt-tokens", str(args.prompt_tokens), "--generate-tokens",
+                    str(args.generate_tokens), "--batch", f"1,{args.batch}"])
+    if "error" in out:
+        return {"error": out["error"]["message"] if isinstance(out["error"], dict) else out["error"]}
+    rows = {"prefill": out["results"][0], "decode": out["results"][1], "decode_batch": out["results"][2]}
+    if depth:
+        deep = run_json([*command, "--prompt-tokens", "0", "--generate-tokens", str(args.depth_tokens), "--depth", str(depth)])
+        if deep.get("results"):
+            rows["decode_depth"] = deep["results"][0]
+    model = out["model"]
+    return {**{phase: row["tokens_per_second"]["median"] for phase, row in rows.items()},
+            "of_limit": {phase: row["of_limit"] for phase, row in rows.items()},
+            "bound": {phase: row["bound"] for phase, row in rows.items()},
+            "isa": out["machine"]["isa"], "limits": out["limits"], "weight_bytes": model["weight_bytes"],
+            "arithmetic": model["arithmetic"], "load_gb_s": out["load"]["gb_s"], "peak_rss_bytes": out["peak_rss_bytes"],
+            "peak_over_bytes": out["peak_rss_bytes"] - model["weight_bytes"] - model["kv_bytes"]}
 
 
-def spread(values):
-    return f"{min(values):.1f} / {statistics.median(values):.1f} / {max(values):.1f}"
+def measure_llama_cpp(args, path, depth):
+    if not os.path.isdir(args.libs):
+        return {"error": f"no llama.cpp at {os.path.relpath(args.libs, ROOT)}"}
+    return run_json([*args.prefix, sys.executable, os.path.join(HERE, "llama_cpp.py"), "--libs", args.libs, "--model", path,
+                     "--threads", str(args.threads), "--prompt-tokens", str(args.prompt_tokens), "--generate-tokens",
+                     str(args.generate_tokens), "--batch", str(args.batch), "--depth", str(depth), "--depth-tokens",
+                     str(args.depth_tokens)])
 
 
-def table(results):
-    lines = ["| model | phase | inhouse tok/s (min / median / max) | llama.cpp tok/s | ratio | of our limit |",
-             "|---|---|---|---|---|---|"]
-    for row in results:
-        for phase in PHASES:
-            ours = [r[phase] for r in row["inhouse"]]
-            theirs = [r[phase] for r in row["llama_cpp"]]
-            ratio = statistics.median(a / b for a, b in zip(ours, theirs))
-            limit = statistics.median(r["of_limit"][phase] for r in row["inhouse"])
-            lines.append(f"| {row['model']} | {phase} | {spread(ours)} | {spread(theirs)} | {ratio:.2f} | {limit:.0%} |")
+def add(results, engine, kind, number, figures):
+    entry = results[engine].setdefault(kind, {"rounds": []})
+    if "error" in figures:
+        entry["error"] = figures["error"]
+        say(f"  {engine} {kind}: {figures['error']}")
+        return
+    entry["rounds"].append({"round": number, **figures})
+    say(f"  {engine} {kind} round {number + 1}: " + ", ".join(
+        f"{phase} {figures[phase]:.1f}" for phase in ("prefill", "decode", "decode_batch", "decode_depth") if phase in figures))
+
+
+def compare(args, shape):
+    """All rounds of a shape."""
+    models = Models(shape, args.keep or shape != "7b")
+    results = {"shape": shape, "inhouse": {}, "llama_cpp": {}, "others": {}}
+    depth = args.depth if shape == "1.5b" else 0  # a cache of 16k tokens of the others is too short or too large
+    families = [("smollm2", ["smollm2"])] if shape == "smollm2" else FAMILIES
+    for peer, kinds in families:
+        kinds = [k for k in kinds if not args.types or k in args.types or k == "smollm2"]
+        if not kinds:
+            continue
+        for number in range(args.rounds):
+            turns = [("llama_cpp", peer, measure_llama_cpp)] + [("inhouse", kind, measure_inhouse) for kind in kinds]
+            for engine, kind, measure in turns if number % 2 == 0 else turns[::-1]:
+                if "error" in results[engine].get(kind, {}):
+                    continue  # it will not get better
+                at = depth if kind in GGUF else 0
+                add(results, engine, kind, number, measure(args, models.path(kind), at))
+        models.drop({peer, *kinds})
+    for name in args.others:
+        results["others"][name] = others.measure(name, args, models)
+        say(f"  {name}: {results['others'][name]}")
+    return results
+
+
+def others_table(results):
+    lines = ["| engine | weights | prefill tok/s | decode tok/s | inhouse, same weights |", "|---|---|---|---|---|"]
+    for name, figures in results["others"].items():
+        if "error" in figures:
+            lines.append(f"| {name} | | not measured: {figures['error']} | | |")
+            continue
+        ours = results["inhouse"].get(figures["kind"], {}).get("rounds", [])
+        beside = f"prefill {ours[-1]['prefill']:.1f}, decode {ours[-1]['decode']:.1f}" if ours else ""
+        lines.append(f"| {name} {figures['version']} | {figures['kind']} | {figures['prefill']:.1f} | {figures['decode']:.1f} | {beside} |")
     return "\n".join(lines)
+
+
+def smollm2_table(results):
+    lines = ["| phase | inhouse tok/s | llama.cpp tok/s |", "|---|---|---|"]
+    for phase in ("prefill", "decode", "decode_batch"):
+        cells = [targets.spread([r[phase] for r in results[engine].get("smollm2", {}).get("rounds", [])] or [0])
+                 for engine in ("inhouse", "llama_cpp")]
+        lines.append(f"| {phase} | {cells[0]} | {cells[1]} |")
+    return "\n".join(lines)
+
+
+def page(record):
+    titles = {"smollm2": "SmolLM2-135M Q4_1 (real)", "1.5b": "1.5B Qwen2 shape (random weights)",
+              "7b": "7B Llama shape (random weights)"}
+    limits = record["limits"]
+    parts = [f"# {record['date']}, {record['cpu']}, {record['threads']} threads, {record['isa']}",
+             f"`{record['command'].strip()}`: medians of {record['rounds']} rounds in alternating order; inhouse "
+             f"{record['inhouse']['version']} ({record['inhouse']['commit']}); llama.cpp {record['llama_cpp']}.",
+             f"Limits measured beside it (medians): memory read {limits['memory_read_gb_s']:.1f} GB/s; f32 "
+             f"{limits['dot_gop_s']['f32']:.0f}, bf16 {limits['dot_gop_s']['bf16']:.0f}, int8 "
+             f"{limits['dot_gop_s']['int8']:.0f} Gop/s. A share is against the lower of the two limits of the phase, paired: "
+             "measured before and after each round. int8 counts VPDPBUSD (or the fastest chain of the level) once."]
+    for results in record["results"]:
+        parts.append("## " + titles[results["shape"]])
+        if results["shape"] == "smollm2":
+            parts.append(smollm2_table(results))
+        else:
+            parts += [targets.table(record, results), targets.memory_table(results)]
+        if results["others"]:
+            parts.append(others_table(results))
+    return "\n\n".join(parts) + "\n"
 
 
 def cpu_name():
@@ -78,62 +183,62 @@ def cpu_name():
     return f"{fields.get('model name', 'CPU')} family {fields.get('cpu family', '?')} model {fields.get('model', '?')}"
 
 
-def prepare(args):
-    """(name, path) of every model; the random ones are made once and kept."""
-    models = []
-    if "smollm2" in args.models:
-        path = os.path.join(ROOT, "build/bench/smollm2-135m-instruct.gguf")
-        if not os.path.exists(path):
-            sys.exit(f"{path} is missing: scripts/bench makes it")
-        models.append(("SmolLM2-135M Q4_1", path))
-    for name in args.models:
-        if name == "smollm2":
-            continue
-        path = os.path.join(ROOT, f"build/bench/random-1.5b-{name.lower()}.gguf")
-        if not os.path.exists(path):
-            print(f"making {os.path.relpath(path, ROOT)}", file=sys.stderr)
-            subprocess.run([sys.executable, os.path.join(HERE, "make_gguf.py"), "--type", name, "--out", path], check=True)
-        models.append((f"random 1.5B {name}", path))
-    return models
-
-
-def main():
+def parse():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--quick", action="store_true", help="no 7B shape")
+    parser.add_argument("--shapes", nargs="+", choices=("smollm2", "1.5b", "7b"))
+    parser.add_argument("--types", nargs="+", choices=tuple(targets.NAMES), help="only these weights")
+    parser.add_argument("--others", nargs="*", default=list(others.PEERS), choices=tuple(others.PEERS), help="peers beside llama.cpp")
     parser.add_argument("--inhouse", default=os.path.join(ROOT, "build/release/inhouse"))
+    parser.add_argument("--inhouse-flags", type=str.split, default=[], help="more flags for inhouse bench")
     parser.add_argument("--libs", default=os.path.join(
-        ROOT, "build/peers/node_modules/@node-llama-cpp/linux-x64/bins/linux-x64"))
-    parser.add_argument("--models", nargs="+", default=["smollm2", "Q4_0", "Q4_K", "Q8_0", "BF16"],
-                        help="smollm2, or a type for the random 1.5B model: Q4_0 Q4_1 Q4_K Q6_K Q8_0 BF16")
+        ROOT, "build/peers/node_modules/@node-llama-cpp/linux-x64/bins/linux-x64"), help="llama.cpp's libraries")
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--prompt-tokens", type=int, default=512)
-    parser.add_argument("--generate-tokens", type=int, default=128)
-    parser.add_argument("--prefix", type=lambda text: text.split(), default=[],
+    parser.add_argument("--generate-tokens", type=int, default=64)
+    parser.add_argument("--batch", type=int, default=16)
+    parser.add_argument("--depth", type=int, default=16384)
+    parser.add_argument("--depth-tokens", type=int, default=16)
+    parser.add_argument("--keep", action="store_true", help="keep the files of the 7B shape (46 GB)")
+    parser.add_argument("--prefix", type=str.split, default=[],
                         help="put before each measured command, for example 'numactl -N 0 -m 0'")
     parser.add_argument("--out", default=os.path.join(ROOT, "bench/results"), help="folder for the result files")
+    parser.add_argument("--picture", help="also draw the page's figures into this SVG file")
     args = parser.parse_args()
+    args.shapes = args.shapes or (["smollm2", "1.5b"] if args.quick else ["smollm2", "1.5b", "7b"])
+    return args
 
+
+def first(results, engine, key):
+    return next((r[key] for shape in results for entry in shape[engine].values() for r in entry["rounds"]), None)
+
+
+def main():
+    args = parse()
     version = run_json([args.inhouse, "version", "--json"])
-    results = [compare(args, name, path) for name, path in prepare(args)]
+    results = []
+    for shape in args.shapes:
+        say(shape)
+        results.append(compare(args, shape))
     date = datetime.date.today().isoformat()
     record = {"date": date, "cpu": cpu_name(), "threads": args.threads, "rounds": args.rounds,
-              "prompt_tokens": args.prompt_tokens, "generate_tokens": args.generate_tokens,
-              "inhouse": version, "isa": results[0]["inhouse"][0]["isa"],
-              "llama_cpp": {key: results[0]["llama_cpp"][0][key] for key in ("version", "backend")},
+              "prompt_tokens": args.prompt_tokens, "generate_tokens": args.generate_tokens, "batch": args.batch,
+              "depth": args.depth, "inhouse": version, "isa": first(results, "inhouse", "isa"),
+              "limits": first(results, "inhouse", "limits"),
+              "llama_cpp": f"{first(results, 'llama_cpp', 'version')} (npm @node-llama-cpp/linux-x64), "
+                           f"{first(results, 'llama_cpp', 'backend')}",
               "command": "scripts/bench " + " ".join(sys.argv[1:]), "results": results}
-    text = (f"# {date}, {record['cpu']}, {args.threads} threads\n\n"
-            f"`{record['command'].strip()}`: prompt of {args.prompt_tokens} tokens, {args.generate_tokens} generated, "
-            f"{args.rounds} rounds in alternating order.\n"
-            f"inhouse {version['version']} ({version['commit']}), {record['isa']}; llama.cpp "
-            f"{record['llama_cpp']['version']} (npm @node-llama-cpp/linux-x64), {record['llama_cpp']['backend']}.\n\n"
-            f"{table(results)}\n")
+    text = page(record)
     os.makedirs(args.out, exist_ok=True)
     base = os.path.join(args.out, date + "-" + re.sub(r"[^a-z0-9]+", "-", record["cpu"].lower()).strip("-"))
     for ending, content in ((".json", json.dumps(record, indent=1) + "\n"), (".md", text)):
         with open(base + ending, "w", encoding="utf-8") as f:
             f.write(content)
+    if args.picture:
+        picture.draw(record, args.picture)
     print(text)
-    print(f"written: {os.path.relpath(base, os.getcwd())}.json and .md", file=sys.stderr)
+    say(f"written: {os.path.relpath(base, os.getcwd())}.json and .md")
 
 
 if __name__ == "__main__":
