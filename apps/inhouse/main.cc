@@ -81,7 +81,8 @@ constexpr Verb kVerbs[] = {
      SetUpCompare},
     {"bench", "speed of prefill and decode, against the limits of this machine",
      "inhouse bench -m smollm2-135m-instruct\n"
-     "inhouse bench -m ./model --prompt-tokens 512 --generate-tokens 128 --batch 1,16 --json",
+     "inhouse bench -m ./model --prompt-tokens 512 --generate-tokens 128 --batch 1,16 --json\n"
+     "inhouse bench -m ./model --batch 1,2,4,8,16,32 --depth 0,1024,4096,16384 --kernels",
      SetUpBench},
     {"logits", "the raw distribution after a prompt, as JSON",
      "inhouse logits -m ./model --ids 1,2,3\ninhouse logits -m ./model --ids-file ids.json --all "
