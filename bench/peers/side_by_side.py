@@ -75,7 +75,9 @@ def measure_inhouse(args, path, depth):
                     str(args.generate_tokens), "--batch", f"1,{args.batch}"])
     if "error" in out:
         return {"error": out["error"]["message"] if isinstance(out["error"], dict) else out["error"]}
-    rows = {"prefill": out["results"][0], "decode": out["results"][1], "decode_batch": out["results"][2]}
+    rows = {}
+    for row in out["results"]:
+        rows["prefill" if row["phase"] == "prefill" else "decode" if row["batch"] == 1 else "decode_batch"] = row
     if depth:
         deep = run_json([*command, "--prompt-tokens", "0", "--generate-tokens", str(args.depth_tokens), "--depth", str(depth)])
         if deep.get("results"):
@@ -141,7 +143,8 @@ def others_table(results):
             continue
         ours = results["inhouse"].get(figures["kind"], {}).get("rounds", [])
         beside = f"prefill {ours[-1]['prefill']:.1f}, decode {ours[-1]['decode']:.1f}" if ours else ""
-        lines.append(f"| {name} {figures['version']} | {figures['kind']} | {figures['prefill']:.1f} | {figures['decode']:.1f} | {beside} |")
+        lines.append(f"| {name} {figures['version']} | {figures['kind']} | {figures['prefill']:.1f} | "
+                     f"{figures['decode']:.1f} | {beside} |")
     return "\n".join(lines)
 
 
