@@ -12,6 +12,7 @@ import json
 import os
 import re
 import shutil
+import statistics
 import subprocess
 import sys
 
@@ -213,8 +214,20 @@ def parse():
     return args
 
 
+def rounds_of(results, engine):
+    return [r for shape in results for entry in shape[engine].values() for r in entry["rounds"]]
+
+
 def first(results, engine, key):
-    return next((r[key] for shape in results for entry in shape[engine].values() for r in entry["rounds"]), None)
+    return next((r[key] for r in rounds_of(results, engine)), None)
+
+
+def median_limits(results):
+    samples = [r["limits"] for r in rounds_of(results, "inhouse")]
+    if not samples:
+        sys.exit("inhouse measured nothing: see the messages above")
+    return {"memory_read_gb_s": statistics.median(s["memory_read_gb_s"] for s in samples),
+            "dot_gop_s": {unit: statistics.median(s["dot_gop_s"][unit] for s in samples) for unit in ("f32", "bf16", "int8")}}
 
 
 def main():
@@ -228,7 +241,7 @@ def main():
     record = {"date": date, "cpu": cpu_name(), "threads": args.threads, "rounds": args.rounds,
               "prompt_tokens": args.prompt_tokens, "generate_tokens": args.generate_tokens, "batch": args.batch,
               "depth": args.depth, "inhouse": version, "isa": first(results, "inhouse", "isa"),
-              "limits": first(results, "inhouse", "limits"),
+              "limits": median_limits(results),
               "llama_cpp": f"{first(results, 'llama_cpp', 'version')} (npm @node-llama-cpp/linux-x64), "
                            f"{first(results, 'llama_cpp', 'backend')}",
               "command": "scripts/bench " + " ".join(sys.argv[1:]), "results": results}
