@@ -230,6 +230,13 @@ def median_limits(results):
             "dot_gop_s": {unit: statistics.median(s["dot_gop_s"][unit] for s in samples) for unit in ("f32", "bf16", "int8")}}
 
 
+def command(words):
+    """What was asked for, without where files lie on this machine."""
+    places = ("--out", "--picture", "--inhouse", "--libs")
+    kept = [w for i, w in enumerate(words) if w not in places and (i == 0 or words[i - 1] not in places)]
+    return " ".join(["scripts/bench", *kept])
+
+
 def main():
     args = parse()
     version = run_json([args.inhouse, "version", "--json"])
@@ -244,7 +251,7 @@ def main():
               "limits": median_limits(results),
               "llama_cpp": f"{first(results, 'llama_cpp', 'version')} (npm @node-llama-cpp/linux-x64), "
                            f"{first(results, 'llama_cpp', 'backend')}",
-              "command": "scripts/bench " + " ".join(sys.argv[1:]), "results": results}
+              "command": command(sys.argv[1:]), "results": results}
     text = page(record)
     os.makedirs(args.out, exist_ok=True)
     base = os.path.join(args.out, date + "-" + re.sub(r"[^a-z0-9]+", "-", record["cpu"].lower()).strip("-"))
