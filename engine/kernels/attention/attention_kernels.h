@@ -12,6 +12,9 @@ extern const AttentionKernel kAttentionF32Avx2;
 extern const AttentionKernel kAttentionF16Avx2;
 extern const AttentionKernel kAttentionF32Avx512;
 extern const AttentionKernel kAttentionF16Avx512;
+#elif defined(__aarch64__)
+extern const AttentionKernel kAttentionF32Neon;
+extern const AttentionKernel kAttentionF16Neon;
 #endif
 
 }  // namespace inhouse::engine
