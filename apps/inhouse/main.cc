@@ -30,6 +30,7 @@ void InstallSignalHandlers() {
   struct sigaction ignore = {};
   ignore.sa_handler = SIG_IGN;  // a closed pipe is an error of write(), not the end of the process
   sigaction(SIGPIPE, &ignore, nullptr);
+  sigaction(SIGXFSZ, &ignore, nullptr);  // so is a file that may not grow
 }
 
 constexpr Verb kVerbs[] = {
