@@ -115,6 +115,8 @@ std::array<KernelTable, kLevels> Assemble() {
   neon = Extend(table(IsaLevel::kRef), IsaLevel::kNeon, kMatMulNeon);
   neon.attention_f32 = &kAttentionF32Neon;
   neon.attention_f16 = &kAttentionF16Neon;
+  neon.attention_bf16 = &kAttentionBf16Neon;
+  neon.attention_e4m3 = &kAttentionE4M3Neon;
   neon.elementwise = &kElementwiseNeon;
   KernelTable& dot = table(IsaLevel::kNeonDot);
   dot = Extend(neon, IsaLevel::kNeonDot, kMatMulNeonDot);

@@ -21,6 +21,8 @@ extern const AttentionKernel kAttentionE4M3Avx512;
 #elif defined(__aarch64__)
 extern const AttentionKernel kAttentionF32Neon;
 extern const AttentionKernel kAttentionF16Neon;
+extern const AttentionKernel kAttentionBf16Neon;
+extern const AttentionKernel kAttentionE4M3Neon;
 #endif
 
 }  // namespace inhouse::engine

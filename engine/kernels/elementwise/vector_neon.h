@@ -7,6 +7,8 @@
 #include <cstdint>
 #include <cstring>
 
+#include "engine/kernels/elementwise/stored_types.h"
+
 namespace inhouse::engine {
 namespace {
 
@@ -42,6 +44,44 @@ struct Neon {
     uint16_t lanes[kLanes];
     Store(lanes, v);
     std::memcpy(p, lanes, static_cast<size_t>(n) * sizeof(uint16_t));
+  }
+
+  static Reg Load(const Bf16* p) {
+    const uint16x4_t codes = vld1_u16(reinterpret_cast<const uint16_t*>(p));
+    return vreinterpretq_f32_u32(vshll_n_u16(codes, 16));
+  }
+  static Reg LoadN(const Bf16* p, int64_t n) {
+    Bf16 lanes[kLanes] = {};
+    std::memcpy(lanes, p, static_cast<size_t>(n) * sizeof(Bf16));
+    return Load(lanes);
+  }
+  // To nearest even; NaN stays a quiet NaN.
+  static void Store(Bf16* p, Reg v) {
+    const uint32x4_t bits = vreinterpretq_u32_f32(v);
+    const uint32x4_t odd = vandq_u32(vshrq_n_u32(bits, 16), vdupq_n_u32(1));
+    const uint32x4_t rounded = vaddq_u32(vaddq_u32(bits, vdupq_n_u32(0x7FFF)), odd);
+    const uint32x4_t quiet = vorrq_u32(bits, vdupq_n_u32(0x400000));
+    const uint32x4_t codes = vbslq_u32(vceqq_f32(v, v), rounded, quiet);
+    vst1_u16(reinterpret_cast<uint16_t*>(p), vshrn_n_u32(codes, 16));
+  }
+  static void StoreN(Bf16* p, Reg v, int64_t n) {
+    Bf16 lanes[kLanes];
+    Store(lanes, v);
+    std::memcpy(p, lanes, static_cast<size_t>(n) * sizeof(Bf16));
+  }
+
+  // Sign, exponent and mantissa of E4M3 in the places of F16's: its exponent counts from 8 less.
+  static Reg Load(const E4M3* p) {
+    int32_t word = 0;
+    std::memcpy(&word, p, sizeof(word));
+    const int8x8_t codes = vreinterpret_s8_s32(vdup_n_s32(word));
+    const int16x4_t wide = vget_low_s16(vshlq_n_s16(vmovl_s8(codes), 7));
+    return vcvt_f32_f16(vreinterpret_f16_s16(vand_s16(wide, vdup_n_s16(-0x4001))));
+  }
+  static Reg LoadN(const E4M3* p, int64_t n) {
+    E4M3 lanes[kLanes] = {};
+    std::memcpy(lanes, p, static_cast<size_t>(n) * sizeof(E4M3));
+    return Load(lanes);
   }
 
   static Reg Add(Reg a, Reg b) { return vaddq_f32(a, b); }
@@ -105,6 +145,24 @@ struct Neon {
     p = Add(Fma(p, Mul(r, r), r), Set(1.0F));
     // 2^n in two factors, so that subnormal results and infinity come out of the last product.
     const int32x4_t exponent = vcvtq_s32_f32(n);
+    const int32x4_t half = vshrq_n_s32(exponent, 1);
+    return Mul(Mul(p, PowerOfTwo(half)), PowerOfTwo(vsubq_s32(exponent, half)));
+  }
+
+  // 2^x for x <= 0 within 1e-7 relative; 0 below the range of float; NaN stays NaN. A polynomial
+  // (Chebyshev, degree 6) of the fraction in [0, 1).
+  static Reg Exp2(Reg x) {
+    x = Max(Set(-160.0F), x);
+    const Reg n = vrndmq_f32(x);
+    const Reg r = Sub(x, n);
+    Reg p = Set(2.08291953e-4F);
+    p = Fma(p, r, Set(1.26893516e-3F));
+    p = Fma(p, r, Set(9.65244044e-3F));
+    p = Fma(p, r, Set(5.54959364e-2F));
+    p = Fma(p, r, Set(2.40227222e-1F));
+    p = Fma(p, r, Set(6.93147182e-1F));
+    p = Fma(p, r, Set(1.0F));
+    const int32x4_t exponent = vcvtq_s32_f32(n);  // as in Exp
     const int32x4_t half = vshrq_n_s32(exponent, 1);
     return Mul(Mul(p, PowerOfTwo(half)), PowerOfTwo(vsubq_s32(exponent, half)));
   }
