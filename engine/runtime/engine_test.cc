@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "absl/synchronization/mutex.h"
+#include "absl/synchronization/notification.h"
 #include "absl/time/time.h"
 #include "base/status.h"
 #include "gtest/gtest.h"
@@ -151,12 +152,20 @@ TEST(EngineTest, PreemptionDoesNotChangeAnswers) {
   for (const auto& engine : {std::cref(roomy), std::cref(tight)}) {
     std::vector<Collector> collectors(3);
     std::vector<std::unique_ptr<Session>> sessions;
+    // Callbacks run on the engine's thread: none goes on until all requests are there to compete.
+    absl::Notification all_submitted;
     for (int i = 0; i < 3; ++i) {
-      auto one = engine.get()->Submit(Sampled(Prompt(60, i), 100),
-                                      collectors[static_cast<size_t>(i)].callback());
+      auto one = engine.get()->Submit(
+          Sampled(Prompt(60, i), 100),
+          [&all_submitted,
+           collect = collectors[static_cast<size_t>(i)].callback()](TokenEvent event) {
+            all_submitted.WaitForNotification();
+            collect(std::move(event));
+          });
       ASSERT_TRUE(one.ok()) << one.status();
       sessions.push_back(*std::move(one));
     }
+    all_submitted.Notify();
     for (size_t i = 0; i < 3; ++i) {
       collectors[i].Wait();
       if (expected.size() < 3) {
