@@ -46,7 +46,7 @@ void PrintJson(const Comparison& c, const CompareFlags& flags) {
       {"speed_ratio", Number(Ratio(c.speed_b.decode, c.speed_a.decode))},
       {"tokens", d.positions},
       {"bytes", {c.bytes_a, c.bytes_b}},
-      {"context", flags.options.context},
+      {"context", c.context},
       {"text", flags.options.text_name}};
   if (!flags.no_speed) {
     out["speed"] = {
@@ -65,7 +65,7 @@ void PrintTable(const Comparison& c, const CompareFlags& flags) {
   std::printf("A %s\nB %s\n%ld positions of %s, in windows of %ld tokens\n\n",
               flags.options.a.model.c_str(), flags.options.b.model.c_str(),
               static_cast<long>(d.positions), flags.options.text_name.c_str(),
-              static_cast<long>(flags.options.context));
+              static_cast<long>(c.context));
   using Align = Table::Align;
   Table table(
       {{"", Align::kLeft}, {"A", Align::kRight}, {"B", Align::kRight}, {"B to A", Align::kRight}});

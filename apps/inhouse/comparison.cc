@@ -128,12 +128,13 @@ class LogitFile {
 
 class Comparer {
  public:
-  explicit Comparer(const ComparisonOptions& options) : options_(options) {}
+  explicit Comparer(ComparisonOptions options) : options_(std::move(options)) {}
 
   absl::StatusOr<Comparison> Do() {
     INHOUSE_ASSIGN_OR_RETURN(out_.bytes_a, StoredBytes(options_.a.model));
     INHOUSE_ASSIGN_OR_RETURN(out_.bytes_b, StoredBytes(options_.b.model));
     INHOUSE_ASSIGN_OR_RETURN(std::unique_ptr<Engine> a, LoadEngine(options_.a));
+    options_.context = std::min(options_.context, a->info().context_tokens);
     INHOUSE_ASSIGN_OR_RETURN(windows_, Cut(*a->tokenizer(), options_));
     absl::StatusOr<std::unique_ptr<Engine>> b = LoadEngine(options_.b);
     if (b.ok()) {
@@ -146,6 +147,7 @@ class Comparer {
       return std::move(b).status();
     }
     out_.divergence = divergence_.Summary();
+    out_.context = options_.context;
     return out_;
   }
 
@@ -234,8 +236,9 @@ class Comparer {
   absl::StatusOr<Speed> MeasureOnce(Engine& engine) {
     engine::GenerateRequest request;
     request.prompt_ids = windows_.ids.front();
-    request.prompt_ids.resize(
-        std::min(request.prompt_ids.size(), static_cast<size_t>(options_.context)));
+    const int64_t room = engine.info().context_tokens - kDecodeTokens;
+    request.prompt_ids.resize(static_cast<size_t>(
+        std::clamp<int64_t>(room, 1, static_cast<int64_t>(request.prompt_ids.size()))));
     request.sampling.temperature = 0;
     request.max_tokens = kDecodeTokens;
     request.ignore_eos = true;
@@ -276,7 +279,7 @@ class Comparer {
     return MeasureInTurns(engines, {&speed, 1});
   }
 
-  const ComparisonOptions& options_;
+  ComparisonOptions options_;
   Windows windows_;
   engine::Divergence divergence_;
   Comparison out_;

@@ -35,6 +35,7 @@ struct Comparison {
   int64_t bytes_b = 0;
   Speed speed_a;
   Speed speed_b;
+  int64_t context = 0;  // tokens of a window: the model may have room for less than asked for
   int64_t prefill_tokens = 0;  // of one measurement
   int64_t decode_tokens = 0;
   bool interleaved = true;  // both in memory, measured in turns

@@ -95,7 +95,8 @@ class Run {
     std::error_code error;
     const std::filesystem::path out = std::filesystem::weakly_canonical(options_.out, error);
     const std::filesystem::path in = std::filesystem::weakly_canonical(checkpoint_.path, error);
-    if (!error && (out == in || out == in.parent_path())) {
+    const bool beside = checkpoint_.gguf.has_value() && out == in.parent_path();
+    if (!error && (out == in || beside)) {
       return base::InvalidInput(
           {.file = options_.out, .expected = "a directory other than the model's own"});
     }
@@ -190,7 +191,10 @@ class Run {
       INHOUSE_RETURN_IF_ERROR(WriteJson("model.safetensors.index.json", ShardIndex(plan_)));
     }
     ordered_json config = source_->config();
-    if (plan_.options.format == QuantFormat::kBF16) config["torch_dtype"] = "bfloat16";
+    // transformers 5 says "dtype" where older ones said "torch_dtype".
+    if (plan_.options.format == QuantFormat::kBF16) {
+      config[config.contains("dtype") ? "dtype" : "torch_dtype"] = "bfloat16";
+    }
     ordered_json quantization = QuantizationConfig(plan_);
     if (!quantization.is_null()) config["quantization_config"] = std::move(quantization);
     return WriteJson("config.json", config);
