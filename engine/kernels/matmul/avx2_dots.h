@@ -20,22 +20,23 @@ constexpr int kWhole = -1;
 constexpr int FirstQuad(int half) { return half == 1 ? 4 : 0; }
 constexpr int EndQuad(int half) { return half == 0 ? 4 : 8; }
 
-// Unsigned codes below 32 by VPMADDUBSW, added in 16 bits (VPADDW wraps, so only the last sum need
-// fit). A lane has 16 products of a record, 8 of a half one: with codes that are at most 16 from
-// F::kOffset (32 if sums end after half a record) 16 * 16 * 127 < 2^15. Codes of up to 31 without
-// an offset are recentred: their sums begin at -16 times the sum of x, which is given back in 32
-// bits.
+// Unsigned codes of up to six bits by VPMADDUBSW, added in 16 bits (VPADDW wraps, so only the last
+// sum need fit). A lane has 16 products of a record, 8 of a half one: with codes that are at most
+// 16 from F::kOffset (32 if sums end after half a record) 16 * 16 * 127 < 2^15. Codes of up to 31
+// without an offset are recentred: their sums begin at -16 times the sum of x, which is given back
+// in 32 bits.
 template <int kPlanes>
 struct Chains {
   using Record = PlaneRecord<kPlanes>;
   static constexpr int kTileRows = kPlanes == 1 ? 6 : 3;
   static constexpr int Columns(int rows) { return rows <= (kPlanes == 1 ? 2 : 1) ? 4 : 2; }
 
-  // sum (+)= one record, or half of one; `i` is the record's number in its group.
+  // sum = one record, or half of one; `record` counts from the beginning of the block.
   template <typename F, int kHalf, int S, int R, int C>
   [[gnu::always_inline]] static void AddRecord(const std::byte* block, int record, int c0,
                                                const std::byte* x, IntTile<R, C>& sum) {
     constexpr int kCentre = F::kOffset + F::kRecentre;
+    if (kHalf != 1 && c0 == 0) F::Touch(block, record);
     IntTile<R, C> acc[size_t{kPlanes}];
     const auto lanes = [&](int p, int r) {
       return Broadcast(x + (Record::kLanes + 12 * p + 4 * (kHalf + 1)) * S + 4 * r);
@@ -139,6 +140,7 @@ struct Words {
       for (int c = 0; c < C; ++c) sum[r][c] = _mm256_setzero_si256();
     }
     for (int i = 0; i < F::kGroupRecords; ++i) {
+      if (c0 == 0) F::Touch(block, g * F::kGroupRecords + i);
 #pragma GCC unroll 16
       for (int p = 0; p < kGroup / 2; ++p) {
         ForEachPair<R, C>(

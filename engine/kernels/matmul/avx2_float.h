@@ -65,14 +65,13 @@ using Row = __m256[static_cast<size_t>(N)];
 
 // acc[r][c] += the products of `steps` steps with the vector c0 + c, one multiply-add after the
 // other along k; x is [k][R].
-template <typename W, int R, int C>
+template <typename W, int R, int C, int64_t kAhead = kPrefetchBytes>
 [[gnu::always_inline]] inline void Accumulate(const std::byte* w, int c0, const float* x,
                                               int64_t steps, Tile<R, C>& acc) {
   for (int64_t s = 0; s < steps; ++s) {
-#pragma GCC unroll 2
-    for (int64_t line = 0; line < W::kStepBytes * C / kPanelVectors; line += 64) {
-      const std::byte* ahead = w + W::kStepBytes * c0 / kPanelVectors + kPrefetchBytes + line;
-      _mm_prefetch(reinterpret_cast<const char*>(ahead), _MM_HINT_T0);
+    if constexpr (kAhead != 0) {
+      constexpr int64_t kPart = W::kStepBytes / kPanelVectors;
+      Prefetch<kPart * C>(w + kPart * c0 + kAhead);
     }
 #pragma GCC unroll 2
     for (int j = 0; j < W::kColumns; ++j) {

@@ -37,8 +37,14 @@ inline void PutBytes(uint32_t word, std::byte* to) {
   for (int i = 0; i < 4; ++i) to[i * kPanelRows] = static_cast<std::byte>(word >> (8 * i));
 }
 
-// w = d sc[g] q - dmin m[g], g = 0..7; q has kBits = 4 or 5. A panel block: d, dmin F16 [32], sc, m
-// U8 [8][32], fifth bits, nibbles. Group g has the low nibbles (even g) or the high ones of the
+// Minus an F16 field of every row.
+inline void CopyNegated(const Rows& rows, int64_t offset, std::byte* to) {
+  CopyField<2>(rows, offset, to);
+  for (int i = 0; i < kPanelRows; ++i) to[2 * i + 1] ^= std::byte{0x80};
+}
+
+// w = d sc[g] q - dmin m[g], g = 0..7; q has kBits = 4 or 5. A panel block: d, -dmin F16 [32], sc,
+// m U8 [8][32], fifth bits, nibbles. Group g has the low nibbles (even g) or the high ones of the
 // words 8 (g / 2) + q, and the bit g of the bytes of the word q.
 template <int kBits>
 struct ScaleMinFormat : KBlock {
@@ -57,7 +63,7 @@ struct ScaleMinFormat : KBlock {
 
   static void Pack(const Rows& rows, std::byte* block) {
     CopyField<2>(rows, 0, block);
-    CopyField<2>(rows, 2, block + 2 * kPanelRows);
+    CopyNegated(rows, 2, block + 2 * kPanelRows);
     for (int i = 0; i < kPanelRows; ++i) {
       uint32_t s[3] = {};
       if (rows.at[i] != nullptr) std::memcpy(s, rows.at[i] + 4, sizeof(s));
@@ -75,9 +81,8 @@ struct ScaleMinFormat : KBlock {
                          LoadU8(block + kScalesAt + g * kPanelRows + 8 * v));
   }
   static __m256 Min(const std::byte* block, int g, int /*half*/, int v) {
-    const __m256 dmin =
-        _mm256_xor_ps(LoadHalfs(block + 2 * kPanelRows + 16 * v), _mm256_set1_ps(-0.0F));
-    return _mm256_mul_ps(dmin, LoadU8(block + kMinsAt + g * kPanelRows + 8 * v));
+    return _mm256_mul_ps(LoadHalfs(block + 2 * kPanelRows + 16 * v),
+                         LoadU8(block + kMinsAt + g * kPanelRows + 8 * v));
   }
   [[gnu::always_inline]] static __m256i Quad(const std::byte* block, int g, int q, int v) {
     const __m256i word = LoadBytes(WordOf(block + kLowAt, g / 2 * 8 + q, v));
@@ -163,7 +168,7 @@ struct Q3_K : KBlock {
   }
 };
 
-// w = d sc[s] q - dmin m[s], s = 0..15. A panel block: d, dmin F16 [32], sc, m U8 [16][32], codes
+// w = d sc[s] q - dmin m[s], s = 0..15. A panel block: d, -dmin F16 [32], sc, m U8 [16][32], codes
 // in 16 words.
 struct Q2_K : KBlock {
   static constexpr int kOffset = 0;
@@ -177,7 +182,7 @@ struct Q2_K : KBlock {
 
   static void Pack(const Rows& rows, std::byte* block) {
     CopyField<2>(rows, 80, block);
-    CopyField<2>(rows, 82, block + 2 * kPanelRows);
+    CopyNegated(rows, 82, block + 2 * kPanelRows);
     for (int i = 0; i < kPanelRows; ++i) {
       uint32_t s[4] = {};
       if (rows.at[i] != nullptr) std::memcpy(s, rows.at[i], sizeof(s));
@@ -193,9 +198,8 @@ struct Q2_K : KBlock {
                          LoadU8(block + kScalesAt + (2 * g + half) * kPanelRows + 8 * v));
   }
   static __m256 Min(const std::byte* block, int g, int half, int v) {
-    const __m256 dmin =
-        _mm256_xor_ps(LoadHalfs(block + 2 * kPanelRows + 16 * v), _mm256_set1_ps(-0.0F));
-    return _mm256_mul_ps(dmin, LoadU8(block + kMinsAt + (2 * g + half) * kPanelRows + 8 * v));
+    return _mm256_mul_ps(LoadHalfs(block + 2 * kPanelRows + 16 * v),
+                         LoadU8(block + kMinsAt + (2 * g + half) * kPanelRows + 8 * v));
   }
   [[gnu::always_inline]] static __m256i Quad(const std::byte* block, int g, int q, int v) {
     return BitsOf(WordOf(block + kCodesAt, g / 4 * 8 + q, v), g % 4 * 2, 3);

@@ -9,9 +9,10 @@
 //   kGroupRecords        records of 32 columns in a group of x: 1 or 4
 //   kHalves              scales of a record: 1, or 2 (then a group is a record)
 //   kHasMin              weights are scale * code + min
-//   kBlockGroups, kBlockBytes, kStoredBytes; Pack(rows, block) from rows that stand at stored
-//   blocks Scale, Min(block, g, half, v)  those of the rows of vector v in group g Quad(block,
-//   record, q, v)      the codes of four columns: eight rows of four bytes
+//   kBlockGroups         groups of x in a block; and kBlockBytes, kStoredBytes
+//   Pack(rows, block)    packs the stored blocks at which `rows` stand
+//   Scale, Min(block, g, half, v)   of the rows of vector v, for a group or half a record
+//   Quad(block, record, q, v)       the codes of four columns: eight rows of four bytes
 #pragma once
 
 #include <immintrin.h>
@@ -77,21 +78,29 @@ template <typename Dot, typename F, int S>
   }
 }
 
+// F as it stands in a panel: with each record of 32 columns the one that is needed a while later is
+// fetched. More at a time would fill the buffers for loads.
+template <typename F>
+struct Streamed : F {
+  static constexpr int64_t kRecordBytes = F::kBlockBytes / F::kBlockGroups / F::kGroupRecords;
+  [[gnu::always_inline]] static void Touch(const std::byte* block, int record) {
+    Prefetch<kRecordBytes>(block + record * kRecordBytes + kPrefetchBytes);
+  }
+};
+
 // All of a panel for one strip, decoded in registers.
 template <typename Dot, typename F, int S>
 [[gnu::noinline]] void RunDirect(const std::byte* panel, const std::byte* x, int64_t blocks,
                                  float* sums) {
   constexpr int64_t kXGroup = Dot::Record::kBytes * F::kGroupRecords * S;
-  constexpr int kStep = F::kBlockGroups % 2 == 0 ? 2 : 1;  // so that Quad knows a group's parity
-  constexpr int64_t kStepBytes = F::kBlockBytes * kStep / F::kBlockGroups;
+  constexpr bool kInPairs = F::kBlockGroups % 2 == 0;  // so that Quad knows a group's parity
   std::memset(sums, 0, sizeof(float) * S * kPanelRows);
   for (int64_t block = 0; block < blocks; ++block) {
-    for (int g = 0; g < F::kBlockGroups; g += kStep) {
-      Prefetch<kStepBytes>(panel + g / kStep * kStepBytes + kPrefetchBytes);
-      AddGroup<Dot, F, S>(panel, g, x, sums);
+    for (int g = 0; g < F::kBlockGroups; g += kInPairs ? 2 : 1) {
+      AddGroup<Dot, Streamed<F>, S>(panel, g, x, sums);
       x += kXGroup;
-      if constexpr (kStep == 2) {
-        AddGroup<Dot, F, S>(panel, g + 1, x, sums);
+      if constexpr (kInPairs) {
+        AddGroup<Dot, Streamed<F>, S>(panel, g + 1, x, sums);
         x += kXGroup;
       }
     }
@@ -117,6 +126,7 @@ struct Unpacked {
   static __m256 Min(const std::byte* group, int /*g*/, int half, int v) {
     return LoadFloats(group + kMinsAt + half * kWordBytes + 32 * v);
   }
+  static void Touch(const std::byte* /*group*/, int /*record*/) {}
   static __m256i Quad(const std::byte* group, int record, int q, int v) {
     return LoadBytes(group + kCodesAt + (8 * record + q) * kWordBytes + 32 * v);
   }

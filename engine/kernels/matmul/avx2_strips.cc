@@ -137,6 +137,36 @@ struct Words {
   static void StoreSum(float /*scaled_sum*/, std::byte* /*at*/, int64_t /*rows*/) {}
 };
 
+float PowerOfTwo(int exponent) {  // -126..127
+  const auto bits = static_cast<uint32_t>(exponent + 127) << 23;
+  float power;
+  std::memcpy(&power, &bits, 4);
+  return power;
+}
+
+// The largest number of a scaled row is 2^110..2^111. A sum of 128 products with E4M3 weights is
+// then below 2^127; with weights that are 2^-120 too small, below 2^7.
+constexpr int kLargest = 110;
+// What is smaller after that counts as zero, so that no product is too small for a float in one of
+// the two cases alone: a row gets the same bits in both.
+constexpr float kSmallest = 0x1p20F;
+
+// The exponent of the power of two that brings the row x there.
+int ScaleExponent(const float* x, int64_t k) {
+  uint32_t max = 0;  // magnitudes order like their bits
+  for (int64_t i = 0; i < k; ++i) {
+    uint32_t bits;
+    std::memcpy(&bits, x + i, 4);
+    bits &= 0x7FFFFFFFU;
+    max = bits > max ? bits : max;
+  }
+  if (max == 0) return 0;
+  if (max >= 0x7F800000U) return kLargest - 127;  // the finite ones beside it must not overflow
+  // A subnormal maximum counts as the smallest normal number.
+  const int exponent = max < 0x00800000U ? -126 : static_cast<int>(max >> 23) - 127;
+  return kLargest - exponent;
+}
+
 template <typename Layout, int kColumns>
 int64_t StripBytes(int64_t k) {
   return RoundUp(RoundUp(k, kColumns) / kGroup * Layout::Record::kBytes * kStripRows, 64);
@@ -189,6 +219,31 @@ void PackFloatStrip(const float* x, int64_t ldx, int64_t m0, int64_t m1, int64_t
     const float* from = x + (m0 + r) * ldx;
     for (int64_t i = 0; i < k; ++i) strip[i * rows + r] = from[i];
     for (int64_t i = k; i < RoundUp(k, 4); ++i) strip[i * rows + r] = 0.0F;
+  }
+}
+
+int64_t ScaledStripBytes(int64_t k) { return RoundUp((RoundUp(k, 4) + 2) * kStripRows * 4, 64); }
+
+void PackScaledStrip(const float* x, int64_t ldx, int64_t m0, int64_t m1, int64_t /*m*/, int64_t k,
+                     std::byte* packed_x) {
+  auto* strip = reinterpret_cast<float*>(packed_x + m0 / kStripRows * ScaledStripBytes(k));
+  const int64_t rows = m1 - m0;
+  const int64_t columns = RoundUp(k, 4);
+  for (int64_t r = 0; r < rows; ++r) {
+    const float* from = x + (m0 + r) * ldx;
+    const int up = ScaleExponent(from, k);
+    // A power of two may be no float; two halves of it are.
+    const float up_half = PowerOfTwo(up / 2);
+    const float up_rest = PowerOfTwo(up - up / 2);
+    for (int64_t i = 0; i < k; ++i) {
+      const float value = from[i] * up_half * up_rest;
+      const bool small = value < kSmallest && value > -kSmallest;
+      strip[i * rows + r] = small ? 0.0F : value;
+    }
+    for (int64_t i = k; i < columns; ++i) strip[i * rows + r] = 0.0F;
+    const int back = 120 - up;
+    strip[columns * rows + r] = PowerOfTwo(back / 2);
+    strip[(columns + 1) * rows + r] = PowerOfTwo(back - back / 2);
   }
 }
 

@@ -25,6 +25,13 @@ int64_t FloatStripBytes(int64_t k);
 void PackFloatStrip(const float* x, int64_t ldx, int64_t m0, int64_t m1, int64_t m, int64_t k,
                     std::byte* packed_x);
 
+// kF32 for weights that come 2^-120 too small (avx2_fp8.h): float x'[k][S], k rounded up to four,
+// each row times the power of two that lets its products fit; then two factors float [2][S] that
+// give 2^120 and that power back. Powers of two are exact.
+int64_t ScaledStripBytes(int64_t k);
+void PackScaledStrip(const float* x, int64_t ldx, int64_t m0, int64_t m1, int64_t m, int64_t k,
+                     std::byte* packed_x);
+
 // Integer layouts: x ~ scale * code, one scale for a group of 32 or 128 columns. A strip is a list
 // of records of 32 columns; the records of a group of 128 have the same scale. Behind the end of k
 // the columns of the last group are zeros. An infinity or a NaN makes the scale of its group NaN.

@@ -28,6 +28,7 @@ struct Vnni {
   template <typename F, int kHalf, int S, int R, int C>
   [[gnu::always_inline]] static void AddRecord(const std::byte* block, int record, int c0,
                                                const std::byte* x, IntTile<R, C>* acc) {
+    if (kHalf != 1 && c0 == 0) F::Touch(block, record);
     if constexpr (F::kOffset != 0) {
 #pragma GCC unroll 2
       for (int p = 0; p < kPlanes; ++p) {
