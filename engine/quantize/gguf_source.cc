@@ -4,6 +4,7 @@
 #include <array>
 #include <charconv>
 #include <cmath>
+#include <numbers>
 #include <string>
 #include <utility>
 #include <vector>
@@ -78,8 +79,58 @@ double ShortestDouble(float value) {
   return out;
 }
 
-// The converters write Llama 3's scaling as a tensor of divisors. Its parameters are one of a few
-// published sets: the one that gives these divisors is it.
+// Divisors by which Llama 3's rule scales the frequencies of `rope`.
+std::vector<double> Llama3Divisors(RopeConfig rope) {
+  const std::vector<double> scaled = RopeFrequencies(rope);
+  rope.scaling = RopeScaling::kNone;
+  std::vector<double> divisors = RopeFrequencies(rope);
+  for (size_t i = 0; i < divisors.size(); ++i) divisors[i] /= scaled[i];
+  return divisors;
+}
+
+// The rule's parameters from its divisors. Between the two bounds the rule is a line: with
+// x = frequency / 2 pi, (1 / divisor - 1 / factor) / (1 - 1 / factor) = (original x - low) /
+// (high - low). A line has two parameters, so low may be 1.
+std::vector<RopeConfig> Llama3Guesses(const RopeConfig& plain, const std::vector<float>& divisors) {
+  const std::vector<double> frequencies = RopeFrequencies(plain);
+  RopeConfig guess = plain;
+  guess.scaling = RopeScaling::kLlama3;
+  guess.factor =
+      std::round(static_cast<double>(*std::max_element(divisors.begin(), divisors.end())));
+  std::vector<std::pair<double, double>> line;
+  for (size_t i = 0; i < divisors.size(); ++i) {
+    const double s =
+        (1 / static_cast<double>(divisors[i]) - 1 / guess.factor) / (1 - 1 / guess.factor);
+    if (s > 1e-3 && s < 1 - 1e-3) line.emplace_back(frequencies[i] / (2 * std::numbers::pi), s);
+  }
+  std::vector<RopeConfig> guesses;
+  if (line.size() >= 2) {
+    const auto& [x0, s0] = line.front();
+    const auto& [x1, s1] = line.back();
+    const double slope = (s1 - s0) / (x1 - x0);
+    const double offset = slope * x0 - s0;
+    RopeConfig solved = guess;
+    solved.high_freq_factor = 1 + 1 / offset;
+    // Published values are round.
+    if (std::abs(solved.high_freq_factor - std::round(solved.high_freq_factor)) < 1e-2) {
+      solved.high_freq_factor = std::round(solved.high_freq_factor);
+    }
+    solved.original_context = std::round(slope / offset);
+    guesses.push_back(solved);
+  }
+  // One point, and Llama's own low = 1 and high = 4; no point at all: one of the usual contexts.
+  if (!line.empty()) {
+    guess.original_context = std::round((3 * line.front().second + 1) / line.front().first);
+    guesses.push_back(guess);
+  }
+  for (const double original : {8192.0, 4096.0, 16384.0, 32768.0}) {
+    guess.original_context = original;
+    guesses.push_back(guess);
+  }
+  return guesses;
+}
+
+// The converters write Llama 3's scaling as a tensor of divisors.
 absl::StatusOr<ordered_json> Llama3Scaling(const Checkpoint& checkpoint, const DenseConfig& dense) {
   const auto n = static_cast<int64_t>(dense.rope.dim / 2);
   INHOUSE_ASSIGN_OR_RETURN(const StoredTensor* tensor,
@@ -89,30 +140,22 @@ absl::StatusOr<ordered_json> Llama3Scaling(const Checkpoint& checkpoint, const D
   RopeConfig plain = dense.rope;
   plain.scaling = RopeScaling::kNone;
   plain.frequency_divisors.clear();
-  const std::vector<double> unscaled = RopeFrequencies(plain);
-  const float largest = *std::max_element(divisors.begin(), divisors.end());
-  for (const double original : {8192.0, 4096.0, 16384.0, 32768.0, 32.0}) {
-    RopeConfig guess = plain;
-    guess.scaling = RopeScaling::kLlama3;
-    guess.factor = std::round(static_cast<double>(largest));
-    guess.original_context = original;
-    if (guess.factor < 1) break;
-    const std::vector<double> scaled = RopeFrequencies(guess);
-    bool equal = true;
-    for (size_t i = 0; i < scaled.size(); ++i) {
-      equal =
-          equal && std::abs(unscaled[i] / scaled[i] / static_cast<double>(divisors[i]) - 1) < 1e-4;
-    }
+  for (const RopeConfig& guess : Llama3Guesses(plain, divisors)) {
+    if (!(guess.factor > 1 && guess.original_context > 0 && guess.high_freq_factor > 1)) continue;
+    const std::vector<double> found = Llama3Divisors(guess);
+    const bool equal = std::equal(found.begin(), found.end(), divisors.begin(),
+                                  [](double a, float b) { return std::abs(a / b - 1) < 1e-4; });
     if (!equal) continue;
-    return ordered_json{{"rope_type", "llama3"},
-                        {"factor", guess.factor},
-                        {"low_freq_factor", guess.low_freq_factor},
-                        {"high_freq_factor", guess.high_freq_factor},
-                        {"original_max_position_embeddings", static_cast<int64_t>(original)}};
+    return ordered_json{
+        {"rope_type", "llama3"},
+        {"factor", guess.factor},
+        {"low_freq_factor", guess.low_freq_factor},
+        {"high_freq_factor", guess.high_freq_factor},
+        {"original_max_position_embeddings", static_cast<int64_t>(guess.original_context)}};
   }
   return base::InvalidInput({.file = tensor->file->path(),
                              .field = "rope_freqs.weight",
-                             .expected = "the divisors of one of Llama 3's published scalings"});
+                             .expected = "divisors that Llama 3's scaling gives"});
 }
 
 // Null if the frequencies are not scaled.
