@@ -5,7 +5,7 @@
 # program would die on a CPU without that ISA.
 set(checked 0)
 foreach(object IN LISTS OBJECTS)
-  if(NOT object MATCHES "/avx[^/]*\\.o$")
+  if(NOT object MATCHES "/(avx|neon)[^/]*\\.o$")
     continue()
   endif()
   execute_process(COMMAND "${NM}" -C --defined-only "${object}" OUTPUT_VARIABLE symbols RESULT_VARIABLE failed)

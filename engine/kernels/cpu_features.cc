@@ -4,6 +4,9 @@
 
 #if defined(__x86_64__)
 #include <cpuid.h>
+#elif defined(__aarch64__) && defined(__linux__)
+#include <asm/hwcap.h>
+#include <sys/auxv.h>
 #endif
 
 namespace inhouse::engine {
@@ -50,6 +53,20 @@ CpuFeatures Detect() {
   f.avx512_vnni = f.avx512_f_bw_vl_dq && Bit(leaf7.ecx, 11);
   f.avx512_vbmi = f.avx512_f_bw_vl_dq && Bit(leaf7.ecx, 1);
   f.avx512_bf16 = f.avx512_f_bw_vl_dq && Bit(leaf7_1.eax, 5);
+  return f;
+}
+
+#elif defined(__aarch64__) && defined(__linux__)
+
+// Bits: Documentation/arch/arm64/elf_hwcaps.rst of Linux.
+CpuFeatures Detect() {
+  const unsigned long hwcap = getauxval(AT_HWCAP);
+  const unsigned long hwcap2 = getauxval(AT_HWCAP2);
+  CpuFeatures f;
+  f.asimd = (hwcap & HWCAP_ASIMD) != 0;
+  f.asimd_dotprod = f.asimd && (hwcap & HWCAP_ASIMDDP) != 0;
+  f.asimd_i8mm = f.asimd && (hwcap2 & HWCAP2_I8MM) != 0;
+  f.asimd_bf16 = f.asimd && (hwcap2 & HWCAP2_BF16) != 0;
   return f;
 }
 

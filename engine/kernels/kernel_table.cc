@@ -11,16 +11,22 @@
 namespace inhouse::engine {
 namespace {
 
-constexpr int kLevels = 6;
+constexpr int kLevels = 9;
 
-constexpr std::array<std::string_view, kLevels> kNames = {"ref",    "avx2",       "avxvnni",
-                                                          "avx512", "avx512vnni", "avx512bf16"};
+constexpr std::array<std::string_view, kLevels> kNames = {
+    "ref", "neon", "neondot", "neoni8mm", "avx2", "avxvnni", "avx512", "avx512vnni", "avx512bf16"};
 
 bool IsSupported(IsaLevel level) {
   const CpuFeatures& cpu = Cpu();
   switch (level) {
     case IsaLevel::kRef:
       return true;
+    case IsaLevel::kNeon:
+      return cpu.asimd;
+    case IsaLevel::kNeonDot:
+      return cpu.asimd_dotprod;
+    case IsaLevel::kNeonI8mm:
+      return cpu.asimd_dotprod && cpu.asimd_i8mm && cpu.asimd_bf16;
     case IsaLevel::kAvx2:
       return cpu.avx2_fma_f16c;
     case IsaLevel::kAvxVnni:
@@ -104,6 +110,17 @@ std::array<KernelTable, kLevels> Assemble() {
   vnni = Extend(avx512, IsaLevel::kAvx512Vnni, kMatMulAvx512Vnni);
   AddMatMuls(kMatMulAvx512Vnni8Bit, vnni);
   table(IsaLevel::kAvx512Bf16) = Extend(vnni, IsaLevel::kAvx512Bf16, kMatMulAvx512Bf16);
+#elif defined(__aarch64__)
+  KernelTable& neon = table(IsaLevel::kNeon);
+  neon = Extend(table(IsaLevel::kRef), IsaLevel::kNeon, kMatMulNeon);
+  neon.attention_f32 = &kAttentionF32Neon;
+  neon.attention_f16 = &kAttentionF16Neon;
+  neon.attention_bf16 = &kAttentionBf16Neon;
+  neon.attention_e4m3 = &kAttentionE4M3Neon;
+  neon.elementwise = &kElementwiseNeon;
+  KernelTable& dot = table(IsaLevel::kNeonDot);
+  dot = Extend(neon, IsaLevel::kNeonDot, kMatMulNeonDot);
+  table(IsaLevel::kNeonI8mm) = Extend(dot, IsaLevel::kNeonI8mm, kMatMulNeonI8mm);
 #endif
   return tables;
 }

@@ -18,6 +18,9 @@ namespace inhouse::engine {
 // In order of preference, best last. A level is a set of CPU features, not one machine.
 enum class IsaLevel : uint8_t {
   kRef,         // any CPU: plain C++, exact in float32
+  kNeon,        // AArch64: Advanced SIMD of ARMv8.0
+  kNeonDot,     // kNeon + dot products (ARMv8.2; Neoverse N1, Apple M1)
+  kNeonI8mm,    // kNeonDot + I8MM + BF16 (ARMv8.6; Neoverse V1, V2 and N2, Apple M2)
   kAvx2,        // AVX2, FMA, F16C
   kAvxVnni,     // kAvx2 + AVX-VNNI
   kAvx512,      // AVX-512 F BW VL DQ
@@ -41,8 +44,8 @@ struct KernelTable {
   const ElementwiseKernels* elementwise;
 };
 
-std::string_view Name(
-    IsaLevel level);  // "ref", "avx2", "avxvnni", "avx512", "avx512vnni", "avx512bf16"
+// "ref"; "neon", "neondot", "neoni8mm"; "avx2", "avxvnni", "avx512", "avx512vnni", "avx512bf16".
+std::string_view Name(IsaLevel level);
 
 // The levels that this CPU and operating system can run, best last; the first is kRef.
 std::vector<IsaLevel> SupportedLevels();

@@ -18,6 +18,11 @@ extern const AttentionKernel kAttentionF32Avx512;
 extern const AttentionKernel kAttentionF16Avx512;
 extern const AttentionKernel kAttentionBf16Avx512;
 extern const AttentionKernel kAttentionE4M3Avx512;
+#elif defined(__aarch64__)
+extern const AttentionKernel kAttentionF32Neon;
+extern const AttentionKernel kAttentionF16Neon;
+extern const AttentionKernel kAttentionBf16Neon;
+extern const AttentionKernel kAttentionE4M3Neon;
 #endif
 
 }  // namespace inhouse::engine

@@ -40,7 +40,7 @@ struct FastAttention {
 
   // Accumulator vectors of a tile with R rows: all registers but those for a, b and a spare.
   static constexpr int Columns(int rows) {
-    const int budget = kLanes == 16 ? 24 : 12;
+    const int budget = kLanes == 8 ? 12 : 24;  // AVX2 has 16 registers, the others 32
     const int fit = budget / rows;
     return fit >= 8 ? 8 : fit >= 4 ? 4 : fit >= 2 ? 2 : 1;
   }

@@ -9,6 +9,8 @@ extern const ElementwiseKernels kElementwiseRef;
 #if defined(__x86_64__)
 extern const ElementwiseKernels kElementwiseAvx2;
 extern const ElementwiseKernels kElementwiseAvx512;
+#elif defined(__aarch64__)
+extern const ElementwiseKernels kElementwiseNeon;
 #endif
 
 }  // namespace inhouse::engine

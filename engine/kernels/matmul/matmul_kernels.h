@@ -22,6 +22,10 @@ extern const MatMulList kMatMulAvx512;
 extern const MatMulList kMatMulAvx512Vnni;
 extern const MatMulList kMatMulAvx512Vnni8Bit;  // of the same level
 extern const MatMulList kMatMulAvx512Bf16;
+#elif defined(__aarch64__)
+extern const MatMulList kMatMulNeon;
+extern const MatMulList kMatMulNeonDot;
+extern const MatMulList kMatMulNeonI8mm;
 #endif
 
 }  // namespace inhouse::engine

@@ -28,6 +28,19 @@ ProbeKernels ProbesFor(IsaLevel level) {
     case IsaLevel::kAvx512Bf16:
       break;
 #endif
+#if defined(__aarch64__)
+    case IsaLevel::kNeon:
+      return {ProbeReadNeon, ProbeF32Neon, ProbeF32Neon, ProbeInt8Neon};
+    case IsaLevel::kNeonDot:
+      return {ProbeReadNeon, ProbeF32Neon, ProbeF32Neon, ProbeInt8NeonDot};
+    case IsaLevel::kNeonI8mm:
+      return {ProbeReadNeon, ProbeF32Neon, ProbeBf16NeonI8mm, ProbeInt8NeonI8mm};
+#else
+    case IsaLevel::kNeon:
+    case IsaLevel::kNeonDot:
+    case IsaLevel::kNeonI8mm:
+      break;
+#endif
   }
   return {ProbeReadRef, ProbeF32Ref, ProbeF32Ref, ProbeInt8Ref};
 }

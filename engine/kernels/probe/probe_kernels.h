@@ -25,4 +25,11 @@ int64_t ProbeInt8Avx512(int64_t rounds);
 int64_t ProbeInt8Avx512Vnni(int64_t rounds);
 int64_t ProbeBf16Avx512(int64_t rounds);
 
+uint64_t ProbeReadNeon(const std::byte* data, int64_t bytes);
+int64_t ProbeF32Neon(int64_t rounds);
+int64_t ProbeInt8Neon(int64_t rounds);
+int64_t ProbeInt8NeonDot(int64_t rounds);
+int64_t ProbeInt8NeonI8mm(int64_t rounds);
+int64_t ProbeBf16NeonI8mm(int64_t rounds);
+
 }  // namespace inhouse::engine
