@@ -9,6 +9,7 @@ bytes with one thread and with two. INHOUSE_BIN names the binary (default: build
 import argparse
 import json
 import os
+import platform
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -19,7 +20,8 @@ ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)
 MODELS = os.path.join(ROOT, "tests/fixtures/models")
 BINARY = os.environ.get("INHOUSE_BIN", os.path.join(ROOT, "build/dev/inhouse"))
 PROMPTS = ("p0", "p1", "p2")
-LEVELS = ("ref", "avx2", "avxvnni", "avx512", "avx512vnni", "avx512bf16")
+LEVELS = (("ref", "neon", "neondot", "neoni8mm") if platform.machine() == "aarch64" else
+          ("ref", "avx2", "avxvnni", "avx512", "avx512vnni", "avx512bf16"))
 
 
 # Types of the KV cache that are asked for beside each model's own, and what their rounding (2^-8 and

@@ -62,6 +62,17 @@ std::vector<int> FloatFields(DType type) {
   }
 }
 
+// The numbers of activation rows that a case is checked with: all of them, or under emulation,
+// which is much slower, one after the other as `turn` counts up (CMakeLists.txt).
+std::vector<int64_t> RowCounts(std::vector<int64_t> all, int64_t turn) {
+#if defined(INHOUSE_TESTS_EMULATED)
+  return {all[static_cast<size_t>(turn) % all.size()]};
+#else
+  static_cast<void>(turn);
+  return all;
+#endif
+}
+
 bool IsFp8Group(DType type) { return type == DType::kF8Group128 || type == DType::kF8Group32; }
 
 // The codes behind the end of a row that ends inside its last block are zero.
@@ -312,9 +323,10 @@ TEST_P(MatMulTest, EveryTailOfColumns) {
     for (const int64_t k : {576, 801, 1337}) lengths.push_back(k);
   }
   int n_rows = 0;
+  int64_t turn = 0;
   for (const int64_t k : lengths) {
     n_rows = n_rows % 32 + 1;
-    for (const int64_t m : {1, 5, 14}) Check(n_rows, k, m, 0.02F, 1.0F, rng);
+    for (const int64_t m : RowCounts({1, 5, 14}, turn++)) Check(n_rows, k, m, 0.02F, 1.0F, rng);
   }
 }
 
@@ -322,7 +334,7 @@ TEST_P(MatMulTest, EveryNumberOfRows) {
   std::mt19937 rng(2);
   const int64_t k = std::max(block(), 64);
   for (int n_rows = 1; n_rows <= 32; ++n_rows) {
-    for (const int64_t m : {1, 3, 13}) Check(n_rows, k, m, 0.02F, 1.0F, rng);
+    for (const int64_t m : RowCounts({1, 3, 13}, n_rows)) Check(n_rows, k, m, 0.02F, 1.0F, rng);
   }
 }
 
@@ -348,6 +360,44 @@ TEST_P(MatMulTest, RowHasTheSameBitsInEveryBatch) {
           panel.Times(std::vector<float>(x.begin() + first * k, x.begin() + (first + m) * k));
       ASSERT_EQ(std::memcmp(y.data(), alone.data() + first * 29, y.size() * sizeof(float)), 0)
           << m << " rows from " << first;
+    }
+  }
+}
+
+// Every FP8 code, NaN and infinity included, alone in its row: the product with one is its value.
+TEST_P(MatMulTest, EveryFp8CodeIsExact) {
+  const bool plain = type() == DType::kF8E4M3 || type() == DType::kF8E5M2;
+  if (!plain && !IsFp8Group(type())) GTEST_SKIP() << "no FP8";
+  const int code_at = plain ? 0 : 4;
+  const int64_t k = 160;  // ends inside a group of 128
+  const int64_t row_bytes = RowBytes(type(), k);
+  const float one = 1;
+  for (const int64_t column : {0, 1, 30, 77, 159}) {
+    for (int first = 0; first < 256; first += 32) {
+      std::vector<std::byte> weights(static_cast<size_t>(32 * row_bytes));
+      for (int i = 0; i < 32; ++i) {
+        std::byte* row = weights.data() + i * row_bytes;
+        std::byte* block_at = row + column / block() * Info(type()).block_bytes;
+        for (const int field : FloatFields(type())) std::memcpy(block_at + field, &one, 4);
+        block_at[column % block() + code_at] = static_cast<std::byte>(first + i);
+      }
+      const Panel panel(kernel(), weights, 32, k);
+      for (const int64_t m : {1, 7}) {  // as stored, and expanded for many rows
+        std::vector<float> x(static_cast<size_t>(m * k));
+        for (int64_t r = 0; r < m; ++r) x[static_cast<size_t>(r * k + column)] = 1;
+        const std::vector<float> y = panel.Times(x);
+        for (size_t at = 0; at < y.size(); ++at) {
+          std::vector<float> w(static_cast<size_t>(k));
+          DequantizeRow(type(), weights.data() + static_cast<int64_t>(at % 32) * row_bytes, k,
+                        w.data());
+          const float expected = w[static_cast<size_t>(column)];
+          if (std::isnan(expected)) {
+            EXPECT_TRUE(std::isnan(y[at])) << first + static_cast<int>(at % 32);
+          } else {
+            EXPECT_EQ(y[at], expected) << first + static_cast<int>(at % 32);
+          }
+        }
+      }
     }
   }
 }
