@@ -72,10 +72,10 @@ struct Neon {
 
   // Sign, exponent and mantissa of E4M3 in the places of F16's: its exponent counts from 8 less.
   static Reg Load(const E4M3* p) {
-    int32_t word = 0;
+    uint32_t word;
     std::memcpy(&word, p, sizeof(word));
-    const int8x8_t codes = vreinterpret_s8_s32(vdup_n_s32(word));
-    const int16x4_t wide = vget_low_s16(vshlq_n_s16(vmovl_s8(codes), 7));
+    const int16x8_t codes = vmovl_s8(vreinterpret_s8_u32(vdup_n_u32(word)));
+    const int16x4_t wide = vshl_n_s16(vget_low_s16(codes), 7);
     return vcvt_f32_f16(vreinterpret_f16_s16(vand_s16(wide, vdup_n_s16(-0x4001))));
   }
   static Reg LoadN(const E4M3* p, int64_t n) {
@@ -152,7 +152,7 @@ struct Neon {
   // 2^x for x <= 0 within 1e-7 relative; 0 below the range of float; NaN stays NaN. A polynomial
   // (Chebyshev, degree 6) of the fraction in [0, 1).
   static Reg Exp2(Reg x) {
-    x = Max(Set(-160.0F), x);
+    x = Max(Set(-160.0F), x);  // NaN passes
     const Reg n = vrndmq_f32(x);
     const Reg r = Sub(x, n);
     Reg p = Set(2.08291953e-4F);

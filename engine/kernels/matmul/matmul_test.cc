@@ -239,11 +239,24 @@ class Panel {
   Arena scratch_;
 };
 
+// The most that d q and the minimum can be together in the group of column i, 0 for types without
+// stored float32 minima.
+double ScaleAndMinimum(DType type, const std::byte* row, size_t i) {
+  if (FloatFields(type).size() != 2) return 0;
+  const DTypeInfo& info = Info(type);
+  const std::byte* block =
+      row + i / static_cast<size_t>(info.block_elements) * static_cast<size_t>(info.block_bytes);
+  float fields[2];
+  std::memcpy(fields, block, sizeof(fields));
+  return 15 * std::abs(double{fields[0]}) + std::abs(double{fields[1]});
+}
+
 // Tolerance. Let S be the sum of |w x| over the row. A float chain of n steps errs by at most
 // n 2^-24 S. Plain types have k steps. Group types have exact sums and up to four steps per 32
 // columns (two halves, a minimum), where d q and the minimum can each be three times as large as
-// the largest weight of their group, and four more roundings of scales. performance.md 6 measures
-// a tenth of these bounds; a wrong code is a thousand times larger.
+// the largest weight of their group, and four more roundings of scales. A group that a row ends
+// inside may hold one weight, in which the two cancel: there they are taken as they are stored.
+// performance.md 6 measures a tenth of these bounds; a wrong code is a thousand times larger.
 void ExpectProduct(const MatMulKernel& kernel, const std::vector<std::byte>& weights, int n_rows,
                    int64_t k, const std::vector<float>& x, const std::vector<float>& y) {
   const std::vector<double> rounded = Rounded(kernel, k, x);
@@ -253,14 +266,15 @@ void ExpectProduct(const MatMulKernel& kernel, const std::vector<std::byte>& wei
                            : static_cast<double>(k) / 8 + 8;
   for (int n = 0; n < n_rows; ++n) {
     std::vector<float> w(static_cast<size_t>(k));
-    DequantizeRow(kernel.weights, weights.data() + n * RowBytes(kernel.weights, k), k, w.data());
+    const std::byte* row = weights.data() + n * RowBytes(kernel.weights, k);
+    DequantizeRow(kernel.weights, row, k, w.data());
     std::vector<double> size(w.begin(), w.end());
     for (size_t i = 0; groups && i < w.size(); ++i) {
       double max = 0;
       for (size_t j = i / 32 * 32; j < std::min(w.size(), i / 32 * 32 + 32); ++j) {
         max = std::max(max, std::abs(double{w[j]}));
       }
-      size[i] = 3 * max;
+      size[i] = std::max(3 * max, ScaleAndMinimum(kernel.weights, row, i));
     }
     for (int64_t m = 0; m < static_cast<int64_t>(x.size()) / k; ++m) {
       double expected = 0;
