@@ -110,6 +110,16 @@ INHOUSE_INLINE void AddGroup(const std::byte* block, int g, const uint32_t* x,
   });
 }
 
+// Fetches what lies kDirectAhead behind a group. The hardware's prefetchers stop at the end of every
+// 4 KiB, and follow badly a group that is read in two runs or after a header: without this Q4_K and
+// Q6_K decode at half of the memory's speed, with it all formats at 0.92 to 1.02 of a plain read.
+template <typename F>
+INHOUSE_INLINE void PrefetchAhead(const std::byte* block, int g) {
+  constexpr int kBytes = F::kBlockBytes / F::kBlockGroups;
+  const std::byte* ahead = block + g * kBytes + kDirectAhead;
+  Unroll<(kBytes + 63) / 64>([&](auto i) INHOUSE_INLINE_LAMBDA { Prefetch(ahead + 64 * i); });
+}
+
 // Few rows: one pass over the panel, codes expanded in registers, all planes at once.
 template <typename F, typename L, int kRows>
 void RunDirect(const GroupTile& t) {
@@ -128,6 +138,7 @@ void RunDirect(const GroupTile& t) {
         });
       });
       for (int s = 0; s < F::kUnitGroups; ++s) {
+        PrefetchAhead<F>(block, u * F::kUnitGroups + s);
         AddGroup<F, L, kRows>(block, u * F::kUnitGroups + s, x + 8 * s * kRows, sums);
       }
       Unroll<F::kHalves>([&](auto h) INHOUSE_INLINE_LAMBDA {

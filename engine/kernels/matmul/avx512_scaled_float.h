@@ -41,6 +41,7 @@ void RunScaled(const ScaledTile& t) {
       W::Expand(w, v);
       if (ahead != nullptr) {
         Prefetch(ahead);
+        Prefetch(ahead + t.prefetch_step - 64);
         ahead += t.prefetch_step;
       }
       Unroll<W::kSub>([&](auto s) INHOUSE_INLINE_LAMBDA {
@@ -93,7 +94,8 @@ struct ScaledFloatProduct {
     const int64_t groups = Groups(p.k);
     if (p.m <= kDirectRows) {
       static constexpr ScaledTiles<W, Op, kSubsteps, kDirectRows> kTiles;
-      kTiles.of[p.m]({p.panel, groups, x, p.y, p.ldy, MaskOf(p.n_rows), true, nullptr, 0});
+      kTiles.of[p.m]({p.panel, groups, x, p.y, p.ldy, MaskOf(p.n_rows), true, p.panel + kDirectAhead,
+                      W::kStepBytes});
       return;
     }
     for (int64_t begin = 0; begin < groups; begin += kChunk) {

@@ -16,6 +16,8 @@ namespace {
 constexpr int kPanelRows = 32;  // two registers of 16 floats
 constexpr int kStripRows = 12;  // 12 x 2 accumulators, 2 weights, 1 activation of 32 registers
 
+constexpr int kDirectAhead = 6144;  // bytes: what products of few rows fetch before they need it
+
 constexpr int64_t RoundUp(int64_t value, int64_t multiple) {
   return (value + multiple - 1) / multiple * multiple;
 }
