@@ -110,9 +110,10 @@ INHOUSE_INLINE void AddGroup(const std::byte* block, int g, const uint32_t* x,
   });
 }
 
-// Fetches what lies kDirectAhead behind a group. The hardware's prefetchers stop at the end of every
-// 4 KiB, and follow badly a group that is read in two runs or after a header: without this Q4_K and
-// Q6_K decode at half of the memory's speed, with it all formats at 0.92 to 1.02 of a plain read.
+// Fetches what lies kDirectAhead behind a group. The hardware's prefetchers stop at the end of
+// every 4 KiB, and follow badly a group that is read in two runs or after a header: without this
+// Q4_K and Q6_K decode at half of the memory's speed, with it all formats at 0.92 to 1.02 of a
+// plain read.
 template <typename F>
 INHOUSE_INLINE void PrefetchAhead(const std::byte* block, int g) {
   constexpr int kBytes = F::kBlockBytes / F::kBlockGroups;

@@ -94,8 +94,8 @@ struct ScaledFloatProduct {
     const int64_t groups = Groups(p.k);
     if (p.m <= kDirectRows) {
       static constexpr ScaledTiles<W, Op, kSubsteps, kDirectRows> kTiles;
-      kTiles.of[p.m]({p.panel, groups, x, p.y, p.ldy, MaskOf(p.n_rows), true, p.panel + kDirectAhead,
-                      W::kStepBytes});
+      kTiles.of[p.m]({p.panel, groups, x, p.y, p.ldy, MaskOf(p.n_rows), true,
+                      p.panel + kDirectAhead, W::kStepBytes});
       return;
     }
     for (int64_t begin = 0; begin < groups; begin += kChunk) {
