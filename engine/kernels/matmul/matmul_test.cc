@@ -2,6 +2,9 @@
 // rounded as the kernel's layout says before the comparison, so that what is left is the rounding
 // of float32 sums and a wrong code, scale or column shows at once; rounding_test below bounds what
 // the layouts themselves lose.
+#include <sys/mman.h>
+#include <unistd.h>
+
 #include <algorithm>
 #include <cmath>
 #include <cstring>
@@ -463,6 +466,37 @@ TEST_P(MatMulTest, BadActivationsSpoilTheirRowOnly) {
       } else if (std::isfinite(y[at])) {  // the weight at the Inf was zero, or rounds to it
         ADD_FAILURE() << "finite product with an infinite activation, row of weights " << i % 32;
       }
+    }
+  }
+}
+
+// The last row of a file ends where its map ends: a packer that reads behind it ends the process.
+TEST_P(MatMulTest, PackingReadsNothingBehindTheRows) {
+  std::mt19937 rng(9);
+  const auto page = static_cast<size_t>(sysconf(_SC_PAGESIZE));
+  const int64_t unit = Info(type()).ragged ? 1 : block();
+  for (const int64_t k : {unit, 3 * unit, (int64_t{800} + unit) / unit * unit}) {
+    for (const int n_rows : {1, 3, 32}) {
+      const std::vector<std::byte> weights = RandomWeights(type(), n_rows, k, 0.02F, rng);
+      const size_t pages = (weights.size() + page - 1) / page * page;
+      auto* memory = static_cast<std::byte*>(
+          mmap(nullptr, pages + page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
+      ASSERT_NE(memory, MAP_FAILED);
+      ASSERT_EQ(mprotect(memory + pages, page, PROT_NONE), 0);
+      std::byte* first = memory + pages - weights.size();
+      std::copy(weights.begin(), weights.end(), first);
+      std::vector<const std::byte*> rows;
+      for (int i = 0; i < n_rows; ++i) rows.push_back(first + i * RowBytes(type(), k));
+      const auto bytes = static_cast<size_t>(kernel().panel_bytes(k));
+      const Arena guarded(bytes);
+      const Arena plain(bytes);
+      kernel().pack_panel(rows.data(), n_rows, k, guarded.data());
+      for (int i = 0; i < n_rows; ++i) {
+        rows[static_cast<size_t>(i)] = weights.data() + i * RowBytes(type(), k);
+      }
+      kernel().pack_panel(rows.data(), n_rows, k, plain.data());
+      EXPECT_EQ(std::memcmp(guarded.data(), plain.data(), bytes), 0);
+      munmap(memory, pages + page);
     }
   }
 }
