@@ -100,7 +100,9 @@ void EngineImpl::Drain(double seconds_max) {
 EngineStats EngineImpl::stats() const {
   absl::MutexLock lock(&mutex_);
   EngineStats stats = stats_;
-  stats.waiting += static_cast<int64_t>(arrivals_.size());
+  // Whatever was submitted, has not ended and does not run waits: true at every moment, also while
+  // a step takes new requests in.
+  stats.waiting = std::max<int64_t>(in_flight_ - stats.running, 0);
   return stats;
 }
 
@@ -157,6 +159,7 @@ void EngineImpl::RunStep(const Step& step) {
                      [&request](const StepPart& p) { return p.sequence == &request->sequence(); });
     if (part != step.parts.end() && !request->started()) request->Started(now);
   }
+  PublishStats();  // who runs is known before the step, which may take long
   loaded_.model->Forward(*loaded_.team, comm_, step.plan);
   if (loaded_.options.profile) {  // before anybody hears of the step's tokens
     absl::MutexLock lock(&mutex_);
@@ -217,12 +220,13 @@ void EngineImpl::Finish(Request* request) {
   std::erase_if(active_, [request](const auto& owned) { return owned.get() == request; });
   absl::MutexLock lock(&mutex_);
   --in_flight_;
-  stats_.kv_pages_used = pool_.used();  // whoever waits for the end sees the pages free
+  // Whoever waits for the end sees its place and its pages free.
+  stats_.running = scheduler_.running();
+  stats_.kv_pages_used = pool_.used();
 }
 
 void EngineImpl::PublishStats() {
   own_stats_.running = scheduler_.running();
-  own_stats_.waiting = scheduler_.waiting();
   own_stats_.preemptions = scheduler_.preemptions();
   own_stats_.kv_pages_used = pool_.used();
   own_stats_.oldest_waiting_seconds = 0;

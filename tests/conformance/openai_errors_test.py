@@ -120,7 +120,7 @@ class Errors(unittest.TestCase):
         finally:
             for stream in busy:
                 stream.close()
-        server.await_metric("vllm:num_requests_running", lambda n: n == 0)
+        server.await_idle()
         self.assertTrue(server.client(max_retries=2).models.list().data)
         self.assertEqual(chat().usage.completion_tokens, 2)
 

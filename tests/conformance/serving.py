@@ -99,12 +99,13 @@ class Serving:
         connection.sendall(data)
         return connection
 
-    def metric(self, name, **labels):
-        """The sum of the samples of that name whose labels contain these."""
+    def metric(self, names, **labels):
+        """The sum of the samples of that name, or those names, whose labels contain these."""
+        names = (names,) if isinstance(names, str) else names
         total = 0.0
         for line in self.call("GET", "/metrics")[2].splitlines():
             match = re.fullmatch(r"([\w:]+)(?:\{(.*)\})? (\S+)", line)
-            if match and match.group(1) == name and all(f'{k}="{v}"' in (match.group(2) or "") for k, v in labels.items()):
+            if match and match.group(1) in names and all(f'{k}="{v}"' in (match.group(2) or "") for k, v in labels.items()):
                 total += float(match.group(3))
         return total
 
@@ -113,6 +114,13 @@ class Serving:
         while not accept(self.metric(name, **labels)):
             if time.monotonic() > end:
                 raise AssertionError(f"{name}{labels} stays {self.metric(name, **labels)}")
+
+    def await_idle(self, seconds=30):
+        """Until nothing runs and nothing waits, seen in one scrape: between two, a waiting request may have started."""
+        end = time.monotonic() + seconds
+        while self.metric(("vllm:num_requests_running", "vllm:num_requests_waiting")) != 0:
+            if time.monotonic() > end:
+                raise AssertionError(f"requests still run or wait after {seconds} s")
 
     def stop(self, seconds=60):
         """SIGTERM; the exit code."""

@@ -84,10 +84,6 @@ class Leaving(unittest.TestCase):
     def tearDownClass(cls):
         cls.stack.close()
 
-    def idle(self):
-        self.server.await_metric("vllm:num_requests_running", lambda n: n == 0)
-        self.server.await_metric("vllm:num_requests_waiting", lambda n: n == 0)
-
     def test_while_it_generates(self):
         for stream in (False, True):
             aborted = self.server.metric("vllm:request_success_total", finished_reason="abort")
@@ -95,14 +91,14 @@ class Leaving(unittest.TestCase):
                 self.server.await_metric("vllm:num_requests_running", lambda n: n == 1)
                 if stream:
                     self.assertIn(b"200 OK", connection.recv(1000))
-            self.idle()
+            self.server.await_idle()
             self.server.await_metric("vllm:request_success_total", lambda n: n == aborted + 1, finished_reason="abort")
 
     def test_during_prefill(self):
         steps = self.server.metric("vllm:generation_tokens_total")
         with self.server.raw(post_bytes(chat_body(LONG, max_tokens=5))):
             self.server.await_metric("vllm:num_requests_running", lambda n: n == 1)
-        self.idle()
+        self.server.await_idle()
         self.assertLessEqual(self.server.metric("vllm:generation_tokens_total"), steps + 1)
 
     def test_while_it_waits(self):
@@ -113,14 +109,14 @@ class Leaving(unittest.TestCase):
             self.server.await_metric("vllm:num_requests_waiting", lambda n: n == 0)
             self.assertEqual(self.server.metric("vllm:num_requests_running"), 1)
             self.assertTrue(first.recv(1000))
-        self.idle()
+        self.server.await_idle()
 
     def test_official_client(self):
         stream = self.server.client().chat.completions.create(stream=True, extra_body={"ignore_eos": True}, max_tokens=100_000,
                                                               model=NAME, messages=[{"role": "user", "content": "hi"}])
         next(iter(stream))
         stream.close()
-        self.idle()
+        self.server.await_idle()
 
     def test_client_that_does_not_read(self):
         with self.server.raw() as connection:
