@@ -4,6 +4,8 @@
 #include <cmath>
 #include <limits>
 
+#include "engine/sampling/nucleus.h"
+
 namespace inhouse::engine {
 namespace {
 
@@ -71,29 +73,49 @@ int32_t Sampler::Sample(std::span<const float> logits, std::span<const int32_t> 
 }
 
 int32_t Sampler::Draw() {
-  const auto n = static_cast<int64_t>(logits_.size());
-  const float max = kernels_.max(logits_.data(), n);
   const double u = Uniform();
   ++drawn_;
-  if (options_.top_k <= 0 && options_.top_p >= 1.0F && options_.min_p <= 0.0F) {
-    const double target = u * static_cast<double>(kernels_.exp_sum(logits_.data(), n, max));
-    double sum = 0;
-    int32_t last = 0;
-    for (int64_t i = 0; i < n; ++i) {
-      const float p = logits_[static_cast<size_t>(i)];
-      if (p <= 0) continue;
-      sum += static_cast<double>(p);
-      last = static_cast<int32_t>(i);
-      if (sum > target) break;
-    }
-    return last;
+  return options_.top_k > 0 ? DrawOfBest(u) : DrawOfAll(u);
+}
+
+// Draws in the order of the ids: no need to sort a vocabulary.
+int32_t Sampler::DrawOfAll(double u) {
+  const auto n = static_cast<int64_t>(logits_.size());
+  const float max = kernels_.max(logits_.data(), n);
+  if (options_.min_p > 0) {
+    const float floor = max + std::log(options_.min_p);
+    for (float& x : logits_) x = x >= floor ? x : kNever;
   }
+  if (options_.top_p < 1) weights_ = logits_;
+  std::vector<float>& weights = options_.top_p < 1 ? weights_ : logits_;
+  auto total = static_cast<double>(kernels_.exp_sum(weights.data(), n, max));
+  if (options_.top_p < 1 && std::isfinite(total)) {
+    total = KeepNucleus(logits_, max, static_cast<double>(options_.top_p) * total, weights);
+  }
+  double sum = 0;
+  int32_t last = 0;
+  for (int64_t i = 0; i < n; ++i) {
+    const float p = weights[static_cast<size_t>(i)];
+    if (p <= 0) continue;
+    sum += static_cast<double>(p);
+    last = static_cast<int32_t>(i);
+    if (sum > u * total) break;
+  }
+  return last;
+}
+
+// With top-k: draws from the few that are left, best first.
+int32_t Sampler::DrawOfBest(double u) const {
+  const float max = kernels_.max(logits_.data(), static_cast<int64_t>(logits_.size()));
+  const auto weight = [max](const Candidate& c) {
+    return std::exp(static_cast<double>(c.logit - max));
+  };
   const std::vector<Candidate> candidates = SelectTop(max);
   double total = 0;
-  for (const Candidate& c : candidates) total += std::exp(static_cast<double>(c.logit - max));
+  for (const Candidate& c : candidates) total += weight(c);
   double sum = 0;
   for (const Candidate& c : candidates) {
-    sum += std::exp(static_cast<double>(c.logit - max));
+    sum += weight(c);
     if (sum > u * total) return c.id;
   }
   return candidates.back().id;
@@ -110,61 +132,39 @@ std::vector<Sampler::Candidate> Sampler::AtLeast(float floor) const {
   return found;
 }
 
-// What min-p, top-k and top-p leave, best first (by id if only min-p cuts); at least one candidate.
+// What min-p, top-k and top-p leave, best first; at least one candidate.
 std::vector<Sampler::Candidate> Sampler::SelectTop(float max) const {
   const float min_p_floor = options_.min_p > 0 ? max + std::log(options_.min_p) : kNever;
-  const auto weight = [max](const Candidate& c) {
-    return std::exp(static_cast<double>(c.logit - max));
-  };
-  const bool limited = options_.top_k > 0;
-  const auto k = static_cast<size_t>(std::max(options_.top_k, 0));
-  const auto p = static_cast<double>(options_.top_p);
-  // Without top-k the nucleus is a share of everything that min-p leaves. Summing 150,000 weights
-  // takes vectors, and then a few candidates are enough.
-  double everything = 0;
-  if (!limited && p < 1) {
-    std::vector<float> weights(logits_);
-    if (min_p_floor != kNever) {
-      for (float& x : weights) x = x >= min_p_floor ? x : kNever;
-    }
-    everything = static_cast<double>(
-        kernels_.exp_sum(weights.data(), static_cast<int64_t>(weights.size()), max));
-  }
-  // Looks at a slice below the maximum that grows until it holds what is wanted.
+  const auto k = static_cast<size_t>(options_.top_k);
+  // Looks at a slice below the maximum that grows until it holds enough.
   std::vector<Candidate> all;
-  for (float depth = limited || p < 1 ? 1 : -kNever;; depth = depth < 64 ? 2 * depth : -kNever) {
+  for (float depth = 1;; depth = depth < 64 ? 2 * depth : -kNever) {
     const float floor = std::max(max - depth, min_p_floor);
     all = AtLeast(floor);
-    if (floor == min_p_floor) break;
-    if (limited) {
-      if (all.size() >= k) break;
-    } else if (p < 1) {
-      double sum = 0;
-      for (const Candidate& c : all) sum += weight(c);
-      // Float sums err by some 1e-6; what is nearer to the end of the nucleus is looked for again.
-      if (sum >= (p + 1e-5) * everything) break;
-    }
+    if (floor == min_p_floor || all.size() >= k) break;
   }
-  if (all.empty())
+  if (all.empty()) {
     return {{max, static_cast<int32_t>(
                       kernels_.argmax(logits_.data(), static_cast<int64_t>(logits_.size())))}};
+  }
   const auto better = [](const Candidate& a, const Candidate& b) {
     return a.logit != b.logit ? a.logit > b.logit : a.id < b.id;
   };
-  if (limited && k < all.size()) {
+  if (k < all.size()) {
     std::nth_element(all.begin(), all.begin() + options_.top_k, all.end(), better);
     all.resize(k);
   }
-  // Nothing but min-p: the draw needs no order, and flat logits leave very many.
-  if (!limited && p >= 1) return all;
   std::sort(all.begin(), all.end(), better);
-  if (p >= 1) return all;
-  if (limited) {
-    for (const Candidate& c : all) everything += weight(c);
-  }
+  if (options_.top_p >= 1) return all;
+  const auto weight = [max](const Candidate& c) {
+    return std::exp(static_cast<double>(c.logit - max));
+  };
+  double everything = 0;
+  for (const Candidate& c : all) everything += weight(c);
+  const double mass = static_cast<double>(options_.top_p) * everything;
   double sum = 0;
   size_t keep = 0;
-  while (keep < all.size() && (keep == 0 || sum < p * everything)) sum += weight(all[keep++]);
+  while (keep < all.size() && (keep == 0 || sum < mass)) sum += weight(all[keep++]);
   all.resize(keep);
   return all;
 }

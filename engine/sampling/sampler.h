@@ -37,6 +37,8 @@ class Sampler {
   bool Penalises() const;
   void Penalise();
   int32_t Draw();
+  int32_t DrawOfAll(double u);
+  int32_t DrawOfBest(double u) const;
   std::vector<Candidate> AtLeast(float floor) const;
   std::vector<Candidate> SelectTop(float max) const;
   double Uniform() const;
@@ -45,7 +47,8 @@ class Sampler {
   const ElementwiseKernels& kernels_;
   std::unordered_map<int32_t, int64_t> counts_;  // in the answer; 0 = only in the prompt
   uint64_t drawn_ = 0;
-  std::vector<float> logits_;  // working copy
+  std::vector<float> logits_;   // working copy
+  std::vector<float> weights_;  // of the nucleus
 };
 
 // log softmax of one row: the entry of `token` and the `top` most likely ones (best first, lower id
