@@ -69,16 +69,22 @@ class Models:
             shutil.rmtree(path) if os.path.isdir(path) else os.remove(path)
 
 
-def measure_inhouse(args, path, depth):
+def phase_of(row):
+    return "prefill" if row["phase"] == "prefill" else "decode" if row["batch"] == 1 else "decode_batch"
+
+
+def measure_inhouse(args, kind, path, depth):
     command = [*args.prefix, args.inhouse, "bench", "--model", path, "--threads", str(args.threads), "--repeat", "1",
                "--json", *args.inhouse_flags]
     out = run_json([*command, "--prompt-tokens", str(args.prompt_tokens), "--generate-tokens",
                     str(args.generate_tokens), "--batch", f"1,{args.batch}"])
     if "error" in out:
         return {"error": out["error"]["message"] if isinstance(out["error"], dict) else out["error"]}
-    rows = {}
-    for row in out["results"]:
-        rows["prefill" if row["phase"] == "prefill" else "decode" if row["batch"] == 1 else "decode_batch"] = row
+    rows = {phase_of(row): row for row in out["results"]}
+    if kind in targets.INTEGER:
+        narrow = run_json([*command, "--activation-bits", "8", "--prompt-tokens", str(args.prompt_tokens), "--generate-tokens",
+                           str(args.generate_tokens), "--batch", str(args.batch)])
+        rows |= {phase_of(row) + "_8bit": row for row in narrow.get("results", [])}
     if depth:
         deep = run_json([*command, "--prompt-tokens", "0", "--generate-tokens", str(args.depth_tokens), "--depth", str(depth)])
         if deep.get("results"):
@@ -92,7 +98,7 @@ def measure_inhouse(args, path, depth):
             "peak_over_bytes": out["peak_rss_bytes"] - model["weight_bytes"] - model["kv_bytes"]}
 
 
-def measure_llama_cpp(args, path, depth):
+def measure_llama_cpp(args, _kind, path, depth):
     if not os.path.isdir(args.libs):
         return {"error": f"no llama.cpp at {os.path.relpath(args.libs, ROOT)}"}
     return run_json([*args.prefix, sys.executable, os.path.join(HERE, "llama_cpp.py"), "--libs", args.libs, "--model", path,
@@ -128,7 +134,7 @@ def compare(args, shape):
                 if "error" in results[engine].get(kind, {}):
                     continue  # it will not get better
                 at = depth if kind in GGUF else 0
-                add(results, engine, kind, number, measure(args, models.path(kind), at))
+                add(results, engine, kind, number, measure(args, kind, models.path(kind), at))
         models.drop({peer, *kinds})
     for name in args.others:
         results["others"][name] = others.measure(name, args, models)

@@ -9,11 +9,17 @@ import statistics
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-    phase: str  # key in the measurements
+    phase: str  # key in the measurements of the peer
     model: str  # type of ours
     peer: str  # type of llama.cpp's
     share: tuple  # of the paired limit: AVX-512, AVX2
     ratio: tuple  # to llama.cpp
+    bits: int = 16  # of the activations that meet integer weights
+
+    @property
+    def key(self):
+        """The phase's name in the measurements of inhouse."""
+        return self.phase if self.bits == 16 else f"{self.phase}_{self.bits}bit"
 
 
 ROWS = [
@@ -27,17 +33,26 @@ ROWS = [
     Row("prefill", "bf16", "bf16", (0.85, 0.85), (2.7, 2.5)),
     Row("prefill", "fp8", "bf16", (0.80, 0.85), (2.7, 2.5)),
     Row("prefill", "int8", "q8_0", (0.75, 0.75), (3.2, 2.0)),
+    Row("prefill", "int8", "q8_0", (0.75, 0.75), (3.2, 2.0), bits=8),
     Row("prefill", "q8_0", "q8_0", (0.60, 0.75), (3.2, 2.0)),
+    Row("prefill", "q8_0", "q8_0", (0.60, 0.75), (3.2, 2.0), bits=8),
     Row("prefill", "int4", "q4_0", (0.72, 0.72), (2.2, 2.0)),
+    Row("prefill", "int4", "q4_0", (0.72, 0.72), (2.2, 2.0), bits=8),
     Row("prefill", "q4_0", "q4_0", (0.60, 0.60), (2.2, 2.0)),
+    Row("prefill", "q4_0", "q4_0", (0.60, 0.60), (2.2, 2.0), bits=8),
     Row("prefill", "q4_k", "q4_k", (0.50, 0.50), (2.2, 2.0)),
+    Row("prefill", "q4_k", "q4_k", (0.50, 0.50), (2.2, 2.0), bits=8),
     Row("decode_batch", "int8", "q8_0", (0.70, 0.70), (3.5, 3.5)),
+    Row("decode_batch", "int8", "q8_0", (0.70, 0.70), (3.5, 3.5), bits=8),
     Row("decode_batch", "int4", "q4_0", (0.70, 0.70), (2.0, 2.0)),
+    Row("decode_batch", "int4", "q4_0", (0.70, 0.70), (2.0, 2.0), bits=8),
     Row("decode_batch", "bf16", "bf16", (0.70, 0.70), (2.4, 2.4)),
     Row("decode_depth", "q8_0", "q8_0", (0.80, 0.80), (1.5, 1.5)),
     Row("decode_depth", "q4_0", "q4_0", (0.80, 0.80), (1.5, 1.5)),
     Row("decode_depth", "bf16", "bf16", (0.80, 0.80), (1.5, 1.5)),
 ]
+# Integer weights: their prompts and crowds are also measured with 8-bit activations, which is what llama.cpp computes with.
+INTEGER = tuple(dict.fromkeys(row.model for row in ROWS if row.bits == 8))
 NAMES = {"bf16": "BF16", "int8": "INT8 g128", "q8_0": "Q8_0", "fp8": "FP8", "int4": "INT4 g128", "q4_0": "Q4_0",
          "q4_k": "Q4_K"}
 MEMORY_OVER = 300 << 20  # beside weights and KV
@@ -72,14 +87,14 @@ def evaluate(row, results, wide):
     ours, theirs = results["inhouse"].get(row.model, {}), results["llama_cpp"].get(row.peer, {})
     if "error" in ours:
         return {"error": ours["error"]}
-    rounds = [r for r in ours.get("rounds", []) if row.phase in r]
+    rounds = [r for r in ours.get("rounds", []) if row.key in r]
     if not rounds:
         return None
-    figures = {"rates": [r[row.phase] for r in rounds], "bound": rounds[0]["bound"][row.phase],
-               "share": statistics.median(r["of_limit"][row.phase] for r in rounds),
+    figures = {"rates": [r[row.key] for r in rounds], "bound": rounds[0]["bound"][row.key],
+               "share": statistics.median(r["of_limit"][row.key] for r in rounds),
                "share_target": row.share[0 if wide else 1], "ratio_target": row.ratio[0 if wide else 1]}
     peers = {r["round"]: r[row.phase] for r in theirs.get("rounds", []) if row.phase in r}
-    pairs = [(r[row.phase], peers[r["round"]]) for r in rounds if r["round"] in peers]
+    pairs = [(r[row.key], peers[r["round"]]) for r in rounds if r["round"] in peers]
     if pairs:
         figures["peer_rates"] = [b for _, b in pairs]
         figures["ratio"] = statistics.median(a / b for a, b in pairs)
@@ -96,7 +111,7 @@ def table(record, results):
         figures = evaluate(row, results, wide)
         if figures is None:
             continue
-        name = NAMES[row.model]
+        name = NAMES[row.model] + ("" if row.bits == 16 else f", {row.bits}-bit activations")
         if "error" in figures:
             lines.append(f"| {title(row, record)} | {name} | not measured: {figures['error']} | | | |")
             continue
