@@ -11,15 +11,21 @@ run_stage() {
   "stage_${1//-/_}"
 }
 
-# count NAME CMD...: runs CMD, shows its output, and adds up the last "N passed, M failed[, K skipped]"
-# that it prints. A command that says nothing of the kind is one test; one that ends badly without a
-# failed count is one failure more.
+# count NAME CMD...: runs CMD, shows its output, and adds up what it says.
 count() {
-  local name=$1 log status=0 p=0 f=0 s=0
+  local name=$1 status=0
   shift
-  log=$LOGS/${name//\//_}.log
-  "$@" < /dev/null 2>&1 | tee "$log" || status=$?
-  if [[ $(grep -Eo '[0-9]+ passed, [0-9]+ failed(, [0-9]+ skipped)?' "$log" | tail -n 1) =~ ^([0-9]+)[^0-9]+([0-9]+)[^0-9]+([0-9]*) ]]; then
+  "$@" < /dev/null 2>&1 | tee "$(log_of "$name")" || status=$?
+  tally "$name" "$status"
+}
+
+log_of() { echo "$LOGS/${1//\//_}.log"; }
+
+# tally NAME STATUS: adds up the last "N passed, M failed[, K skipped]" of a log. A command that says
+# nothing of the kind is one test; one that ends badly without a failed count is one failure more.
+tally() {
+  local name=$1 status=$2 p=0 f=0 s=0
+  if [[ $(grep -Eo '[0-9]+ passed, [0-9]+ failed(, [0-9]+ skipped)?' "$(log_of "$name")" | tail -n 1) =~ ^([0-9]+)[^0-9]+([0-9]+)[^0-9]+([0-9]*) ]]; then
     p=${BASH_REMATCH[1]} f=${BASH_REMATCH[2]} s=${BASH_REMATCH[3]:-0}
   elif [ "$status" -eq 0 ]; then
     p=1
@@ -27,6 +33,32 @@ count() {
   [ "$status" -eq 0 ] || [ "$f" -gt 0 ] || f=1
   [ "$f" -eq 0 ] || echo "FAILED: $name"
   STAGE_PASSED=$((STAGE_PASSED + p)) STAGE_FAILED=$((STAGE_FAILED + f)) STAGE_SKIPPED=$((STAGE_SKIPPED + s))
+}
+
+# count_files FILE...: Python tests, JOBS at a time (they mostly wait for a server), each shown when it ends.
+count_files() {
+  local file running=0
+  for file in "$@"; do
+    if [ "$running" -ge "$JOBS" ]; then
+      wait -n || true
+      running=$((running - 1))
+    fi
+    python_file "$file" &
+    running=$((running + 1))
+  done
+  wait
+  for file in "$@"; do tally "$file" "$(< "$(log_of "$file").status")"; done
+}
+
+python_file() {
+  local file=$1 log status=0
+  log=$(log_of "$file")
+  case $file in
+    *_test.py) "$PYTHON" tests/run_python.py "$file" < /dev/null > "$log" 2>&1 || status=$? ;;
+    *) "$PYTHON" "$file" < /dev/null > "$log" 2>&1 || status=$? ;;
+  esac
+  echo "$status" > "$log.status"
+  flock "$LOGS" cat "$log"
 }
 
 # Says what a long command does in one line each 20 lines; everything when it fails.
@@ -70,14 +102,10 @@ stage_unit() { count unit unit_tests dev; }
 
 # Python tests that cross rooms: tests/<stage>/**/*_test.py, and run.py where a stage is one program.
 python_stage() {
-  local stage=$1 file
+  local files
   built dev || { STAGE_FAILED=1 && return; }
-  while IFS= read -r file; do
-    case $file in
-      *_test.py) count "$file" "$PYTHON" tests/run_python.py "$file" ;;
-      *) count "$file" "$PYTHON" "$file" ;;
-    esac
-  done < <(find "tests/$stage" -name '*_test.py' -o -name run.py | sort)
+  mapfile -t files < <(find "tests/$1" -name '*_test.py' -o -name run.py | sort)
+  count_files "${files[@]}"
 }
 
 stage_golden() { python_stage golden; }
