@@ -6,8 +6,9 @@ set(CMAKE_POSITION_INDEPENDENT_CODE ON)
 set(CMAKE_EXPORT_COMPILE_COMMANDS ON)
 set(CMAKE_RUNTIME_OUTPUT_DIRECTORY "${CMAKE_BINARY_DIR}")
 set(CMAKE_CXX_FLAGS_RELEASE "-O3 -DNDEBUG")
-# Debug information for stack traces only: a full -g doubles the size of every object file.
-set(CMAKE_CXX_FLAGS_RELWITHDEBINFO "-O2 -g1")
+# Debug information for stack traces only: a full -g doubles the size of every object file. -O1 builds a
+# fifth faster than -O2; rooms that compute ask for more.
+set(CMAKE_CXX_FLAGS_RELWITHDEBINFO "-O1 -g1")
 # Fuzz targets run for seconds and are built each time the suite runs on a clean machine.
 set(CMAKE_CXX_FLAGS_FUZZ "-O1 -g1")
 

@@ -91,7 +91,7 @@ stage_headers() { count headers built dev all_verify_interface_header_sets; }
 unit_tests() {
   local preset=$1
   shift
-  built "$preset" || return 1
+  built "$preset" unit_tests || return 1
   rm -rf "build/$preset/reports" && mkdir -p "build/$preset/reports"
   GTEST_OUTPUT="xml:$ROOT/build/$preset/reports/" ctest --preset "$preset" -j "$JOBS" "$@" \
     --output-junit "$ROOT/build/$preset/reports/ctest.junit" --no-tests=error || true
