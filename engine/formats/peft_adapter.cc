@@ -58,7 +58,7 @@ absl::Status CheckDirectory(const std::string& directory) {
   return absl::OkStatus();
 }
 
-enum class Role { kA, kB, kBBias, kBias };
+enum class Role { kA, kB, kBBias, kBias, kCopy };
 
 // What a tensor's name says: "base_model.model." + module + ".lora_A" + [adapter name] + ".weight".
 struct Place {
@@ -102,6 +102,10 @@ absl::StatusOr<Place> PlaceOf(const StoredTensor& tensor) {
       return Place{std::string(name.substr(0, name.size() - suffix.size())), Role::kBias};
     }
   }
+  constexpr std::string_view kCopy = ".base_layer.weight";
+  if (name.ends_with(kCopy) && name.size() > kCopy.size()) {
+    return Place{std::string(name.substr(0, name.size() - kCopy.size())), Role::kCopy};
+  }
   return Bad(tensor, "", "<module>.lora_A.weight, <module>.lora_B.weight or a bias");
 }
 
@@ -115,16 +119,19 @@ const StoredTensor** Slot(PeftModule* module, Role role) {
       return &module->b_bias;
     case Role::kBias:
       return &module->bias;
+    case Role::kCopy:
+      break;
   }
   return nullptr;
 }
 
 absl::Status CheckTensor(const StoredTensor& tensor, Role role) {
   const DType dtype = tensor.view.dtype;
-  if (dtype != DType::kF32 && dtype != DType::kF16 && dtype != DType::kBF16) {
+  if (role != Role::kCopy && dtype != DType::kF32 && dtype != DType::kF16 &&
+      dtype != DType::kBF16) {
     return Bad(tensor, std::string(Name(dtype)), "F32, F16 or BF16");
   }
-  const size_t rank = role == Role::kA || role == Role::kB ? 2 : 1;
+  const size_t rank = role == Role::kBBias || role == Role::kBias ? 1 : 2;
   const Shape& shape = tensor.view.shape;
   const bool whole = std::all_of(shape.begin(), shape.end(), [](int64_t n) { return n > 0; });
   if (shape.size() != rank || !whole) {
@@ -195,6 +202,10 @@ absl::Status PeftAdapter::CollectModules() {
   for (const auto& [name, tensor] : tensors_.tensors()) {
     INHOUSE_ASSIGN_OR_RETURN(const Place place, PlaceOf(tensor));
     INHOUSE_RETURN_IF_ERROR(CheckTensor(tensor, place.role));
+    if (place.role == Role::kCopy) {
+      copies_.push_back({place.module, &tensor});
+      continue;
+    }
     PeftModule& module = modules[place.module];
     module.name = place.module;
     const StoredTensor** slot = Slot(&module, place.role);

@@ -24,6 +24,13 @@ struct PeftModule {
   const StoredTensor* bias = nullptr;    // [out] or null
 };
 
+// A copy of a module's weights in the base model, which PEFT puts beside adapters of lm_head and of
+// embeddings.
+struct PeftCopy {
+  std::string module;
+  const StoredTensor* tensor = nullptr;
+};
+
 // Immutable once opened; any thread may read. Knows nothing of the base model: whether its modules
 // have these names and shapes is for engine/models to check.
 class PeftAdapter {
@@ -39,7 +46,8 @@ class PeftAdapter {
   const std::vector<PeftModule>& modules() const {
     return modules_;
   }  // in the order of their names
-  int64_t rank_max() const;
+  const std::vector<PeftCopy>& copies() const { return copies_; }
+  int64_t rank_max() const;  // of its modules
 
  private:
   PeftAdapter() = default;
@@ -50,6 +58,7 @@ class PeftAdapter {
   PeftConfig config_;
   TensorTable tensors_;
   std::vector<PeftModule> modules_;
+  std::vector<PeftCopy> copies_;
 };
 
 }  // namespace inhouse::engine
