@@ -11,6 +11,7 @@
 
 #include "absl/status/statusor.h"
 #include "engine/formats/checkpoint.h"
+#include "engine/models/adapter.h"
 #include "engine/models/step_plan.h"
 #include "engine/ops/linear.h"
 #include "engine/ops/op_context.h"
@@ -87,6 +88,8 @@ class Model {
 
   // The products of a step, in their order. Their parts tell the stored tensors until Load.
   virtual std::vector<const Linear*> linears() const = 0;
+  // What an adapter may change, by the names that PEFT gives it.
+  virtual std::vector<AdapterTarget> adapter_targets() const = 0;
   // From now on `observer` sees the inputs of all products; null = nobody. It must outlive the
   // steps.
   virtual void set_observer(ProductObserver* observer) = 0;

@@ -58,6 +58,7 @@ class Linear {
   // `memory` holds other weights or another layout.
   absl::Status SpotCheck(const std::byte* memory) const;
 
+  std::span<const float> bias() const { return bias_; }  // [out] or empty
   const std::vector<LinearPart>& parts() const { return parts_; }
   void ReleaseParts();  // after all members have packed
 

@@ -53,13 +53,14 @@ class DenseModel final : public Model {
 
   int64_t ScratchBytes(const StepLimits& limits, int threads) const override {
     return ActivationFloats(limits) * static_cast<int64_t>(sizeof(float)) +
-           static_cast<int64_t>(PackedBytes(limits.rows)) +
-           threads * static_cast<int64_t>(MemberBytes());
+           static_cast<int64_t>(PackedBytes(limits)) +
+           threads * static_cast<int64_t>(MemberBytes(limits));
   }
 
   void Allocate(const base::ThreadTeam& team, const StepLimits& limits) override;
   void Forward(base::ThreadTeam& team, Communicator& comm, const StepPlan& plan) override;
   std::vector<const Linear*> linears() const override { return weights_.Linears(); }
+  std::vector<AdapterTarget> adapter_targets() const override;
   void set_observer(ProductObserver* observer) override { observer_ = observer; }
   const float* logits(int64_t index) const override {
     return buffers_.logits + index * config_.vocab_size;
@@ -73,13 +74,19 @@ class DenseModel final : public Model {
   void DescribeFacts();
   void AddProduct(OpClass op, const Linear& linear);
   int64_t ActivationFloats(const StepLimits& limits) const;
-  size_t PackedBytes(int64_t rows) const;
-  size_t MemberBytes() const;
+  LowRankLimits AdapterLimitsOf(const StepLimits& limits) const;
+  size_t PackedBytes(const StepLimits& limits) const;
+  size_t MemberBytes(const StepLimits& limits) const;
   void AllocateBuffers(const StepLimits& limits);
 
-  void RunLayer(OpContext& context, const DenseLayer& layer, int index, const StepPlan& plan,
-                const AttentionPlan& attention);
-  void RunLogits(OpContext& context, const StepPlan& plan);
+  // What a layer and the head need to know of the step.
+  struct Step {
+    const StepPlan& plan;
+    const AttentionPlan& attention;
+    const StepAdapters& adapters;
+  };
+  void RunLayer(OpContext& context, const DenseLayer& layer, int index, const Step& step);
+  void RunLogits(OpContext& context, const Step& step);
 
   const Checkpoint& checkpoint_;
   DenseConfig config_;
@@ -148,25 +155,67 @@ void DenseModel::AddProduct(OpClass op, const Linear& linear) {
   product->ops += 2 * linear.in_features() * linear.out_features();
 }
 
+std::vector<AdapterTarget> DenseModel::adapter_targets() const {
+  std::vector<AdapterTarget> targets;
+  const auto add = [&targets](std::string module, size_t index, const Linear& linear, int64_t begin,
+                              int64_t rows) {
+    std::span<const float> bias = linear.bias();
+    if (!bias.empty()) bias = bias.subspan(static_cast<size_t>(begin), static_cast<size_t>(rows));
+    targets.push_back({.module = std::move(module),
+                       .linear = index,
+                       .in = linear.in_features(),
+                       .out_begin = begin,
+                       .out_rows = rows,
+                       .bias = bias});
+  };
+  const int64_t d = config_.hidden_size;
+  const int64_t inner = config_.intermediate_size;
+  for (size_t i = 0; i < weights_.layers.size(); ++i) {
+    const DenseLayer& layer = weights_.layers[i];
+    const std::string prefix = "model.layers." + std::to_string(i) + ".";
+    add(prefix + "self_attn.q_proj", 4 * i, layer.qkv, 0, QWidth());
+    add(prefix + "self_attn.k_proj", 4 * i, layer.qkv, QWidth(), KvWidth());
+    add(prefix + "self_attn.v_proj", 4 * i, layer.qkv, QWidth() + KvWidth(), KvWidth());
+    add(prefix + "self_attn.o_proj", 4 * i + 1, layer.o, 0, d);
+    add(prefix + "mlp.gate_proj", 4 * i + 2, layer.gate_up, 0, inner);
+    add(prefix + "mlp.up_proj", 4 * i + 2, layer.gate_up, inner, inner);
+    add(prefix + "mlp.down_proj", 4 * i + 3, layer.down, 0, d);
+  }
+  add("lm_head", 4 * weights_.layers.size(), weights_.head, 0, config_.vocab_size);
+  const char* head = config_.tied_embeddings ? "model.embed_tokens.weight" : "lm_head.weight";
+  targets.back().weight = checkpoint_.tensors.Find(head);
+  return targets;
+}
+
 int64_t DenseModel::ActivationFloats(const StepLimits& limits) const {
   const int64_t row =
       3 * config_.hidden_size + QkvWidth() + QWidth() + 3 * config_.intermediate_size;
   return limits.rows * row + limits.logit_rows * config_.vocab_size;
 }
 
-size_t DenseModel::PackedBytes(int64_t rows) const {
+// Up to three modules share a product (q, k, v); any sequence may have an adapter of its own.
+LowRankLimits DenseModel::AdapterLimitsOf(const StepLimits& limits) const {
+  return {
+      .rows = limits.rows, .groups = limits.sequences, .rank = 3 * limits.adapter_rank, .parts = 3};
+}
+
+size_t DenseModel::PackedBytes(const StepLimits& limits) const {
   size_t bytes = 0;
   for (const Linear* linear : weights_.Linears()) {
-    bytes = std::max(bytes, linear->packed_activation_bytes(rows));
+    bytes =
+        std::max({bytes, linear->packed_activation_bytes(limits.rows),
+                  LowRankPackedBytes(kernels_, AdapterLimitsOf(limits), linear->in_features())});
   }
   return bytes;
 }
 
-size_t DenseModel::MemberBytes() const {
+size_t DenseModel::MemberBytes(const StepLimits& limits) const {
   size_t bytes = AttentionMemberBytes(static_cast<int>(config_.head_dim),
                                       static_cast<int>(config_.heads / config_.kv_heads));
   for (const Linear* linear : weights_.Linears()) {
-    bytes = std::max(bytes, linear->member_scratch_bytes());
+    bytes =
+        std::max({bytes, linear->member_scratch_bytes(),
+                  LowRankMemberBytes(kernels_, AdapterLimitsOf(limits), linear->in_features())});
   }
   return bytes;
 }
@@ -189,7 +238,7 @@ void DenseModel::AllocateBuffers(const StepLimits& limits) {
 void DenseModel::Allocate(const base::ThreadTeam& team, const StepLimits& limits) {
   AllocateBuffers(limits);
   rope_ = std::make_unique<RopeTable>(config_.rope, limits.rows);
-  scratch_ = std::make_unique<OpScratch>(team.count(), PackedBytes(limits.rows), MemberBytes());
+  scratch_ = std::make_unique<OpScratch>(team.count(), PackedBytes(limits), MemberBytes(limits));
   // Only tiles of few tokens are split, one per sequence.
   const int64_t pages = (limits.context_tokens + kPageTokens - 1) / kPageTokens;
   const int64_t split_rows = std::max<int64_t>(
@@ -209,6 +258,8 @@ void DenseModel::Forward(base::ThreadTeam& team, Communicator& comm, const StepP
     for (int64_t i = 0; i < sequence.tokens; ++i) positions.push_back(sequence.position + i);
   }
   const AttentionPlan attention(plan.sequences, layout_, static_cast<int>(config_.heads));
+  const StepAdapters adapters(plan, 4 * weights_.layers.size() + 1);
+  const Step step{plan, attention, adapters};
   team.Run([&](const base::TeamMember& member) {
     OpContext context{
         member,   kernels_, *scratch_, comm, clock && member.index() == 0 ? &*clock : nullptr,
@@ -218,9 +269,9 @@ void DenseModel::Forward(base::ThreadTeam& team, Communicator& comm, const StepP
     rope_->Fill(member, positions);
     context.Mark(OpClass::kRope);
     for (size_t i = 0; i < weights_.layers.size(); ++i) {
-      RunLayer(context, weights_.layers[i], static_cast<int>(i), plan, attention);
+      RunLayer(context, weights_.layers[i], static_cast<int>(i), step);
     }
-    RunLogits(context, plan);
+    RunLogits(context, step);
   });
   if (!clock) return;
   clock->Mark(OpClass::kOther);
@@ -229,7 +280,9 @@ void DenseModel::Forward(base::ThreadTeam& team, Communicator& comm, const StepP
 }
 
 void DenseModel::RunLayer(OpContext& context, const DenseLayer& layer, int index,
-                          const StepPlan& plan, const AttentionPlan& attention) {
+                          const Step& step) {
+  const StepPlan& plan = step.plan;
+  const size_t product = 4 * static_cast<size_t>(index);  // of Linears()
   const int64_t rows = plan.rows();
   const int64_t d = config_.hidden_size;
   const auto heads = static_cast<int>(config_.heads);
@@ -243,6 +296,7 @@ void DenseModel::RunLayer(OpContext& context, const DenseLayer& layer, int index
   RmsNorm(context, b.hidden, layer.attention_norm, config_.rms_norm_eps, rows, b.normed);
   context.Mark(OpClass::kNorm);
   MatMul(context, layer.qkv, b.normed, d, rows, b.qkv, QkvWidth());
+  AddLowRank(context, step.adapters.of(product), b.normed, d, b.qkv, QkvWidth());
   context.Mark(OpClass::kQkv);
   if (config_.qk_norm) {
     RmsNormHeads(context, q, QkvWidth(), layer.q_norm, config_.rms_norm_eps, rows, heads);
@@ -262,26 +316,31 @@ void DenseModel::RunLayer(OpContext& context, const DenseLayer& layer, int index
                                      .out = b.attended,
                                      .ldout = QWidth()};
   StoreKv(context, arguments, k, v, QkvWidth());
-  Attention(context, arguments, attention, attention_scratch_);
+  Attention(context, arguments, step.attention, attention_scratch_);
   context.Mark(OpClass::kAttention);
   MatMul(context, layer.o, b.attended, QWidth(), rows, b.projected, d);
+  AddLowRank(context, step.adapters.of(product + 1), b.attended, QWidth(), b.projected, d);
   context.Mark(OpClass::kO);
   AddRows(context, b.hidden, b.projected, d, rows);
   context.Mark(OpClass::kAdd);
 
   RmsNorm(context, b.hidden, layer.mlp_norm, config_.rms_norm_eps, rows, b.normed);
   context.Mark(OpClass::kNorm);
-  MatMul(context, layer.gate_up, b.normed, d, rows, b.gate_up, 2 * config_.intermediate_size);
+  const int64_t inner = config_.intermediate_size;
+  MatMul(context, layer.gate_up, b.normed, d, rows, b.gate_up, 2 * inner);
+  AddLowRank(context, step.adapters.of(product + 2), b.normed, d, b.gate_up, 2 * inner);
   context.Mark(OpClass::kGateUp);
-  SwiGlu(context, b.gate_up, config_.intermediate_size, rows, b.activated);
+  SwiGlu(context, b.gate_up, inner, rows, b.activated);
   context.Mark(OpClass::kActivation);
-  MatMul(context, layer.down, b.activated, config_.intermediate_size, rows, b.projected, d);
+  MatMul(context, layer.down, b.activated, inner, rows, b.projected, d);
+  AddLowRank(context, step.adapters.of(product + 3), b.activated, inner, b.projected, d);
   context.Mark(OpClass::kDown);
   AddRows(context, b.hidden, b.projected, d, rows);
   context.Mark(OpClass::kAdd);
 }
 
-void DenseModel::RunLogits(OpContext& context, const StepPlan& plan) {
+void DenseModel::RunLogits(OpContext& context, const Step& step) {
+  const StepPlan& plan = step.plan;
   if (plan.logit_rows.empty()) return;
   const int64_t d = config_.hidden_size;
   const auto wanted = static_cast<int64_t>(plan.logit_rows.size());
@@ -295,6 +354,8 @@ void DenseModel::RunLogits(OpContext& context, const StepPlan& plan) {
   context.member.Barrier();
   context.Mark(OpClass::kNorm);
   MatMul(context, weights_.head, buffers_.normed, d, wanted, buffers_.logits, config_.vocab_size);
+  AddLowRank(context, step.adapters.of(4 * weights_.layers.size()), buffers_.normed, d,
+             buffers_.logits, config_.vocab_size);
   context.Mark(OpClass::kHead);
 }
 
