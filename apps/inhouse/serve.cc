@@ -6,6 +6,7 @@
 #include <chrono>
 #include <cstdio>
 #include <filesystem>
+#include <map>
 #include <memory>
 #include <string>
 #include <thread>
@@ -195,6 +196,12 @@ VerbRun SetUpServe(CLI::App& app) {
                  "answers that are made at the same time")
       ->capture_default_str()
       ->check(CLI::Range(1, 4096));
+  const std::map<std::string, engine::Pooling> poolings = {{"mean", engine::Pooling::kMean},
+                                                           {"last", engine::Pooling::kLast}};
+  app.add_option("--pooling", flags->app.pooling,
+                 "how /v1/embeddings makes one vector of a text's hidden states: mean or last")
+      ->transform(CLI::CheckedTransformer(poolings).description(""))
+      ->option_text("mean|last [mean]");
   app.add_option("--queue", flags->engine.queue_max,
                  "answers that may wait for their turn; more get a 429")
       ->capture_default_str()

@@ -96,6 +96,8 @@ class Model {
 
   // After Forward: [vocab_size] floats for plan.logit_rows[index].
   virtual const float* logits(int64_t index) const = 0;
+  // After Forward: [hidden_size] floats for plan.hidden_rows[index], behind the final norm.
+  virtual const float* hidden(int64_t index) const = 0;
 
   // Forward adds to `profile` from now on; null: no longer.
   void set_profile(StepProfile* profile) { profile_ = profile; }

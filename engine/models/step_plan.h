@@ -17,7 +17,9 @@ struct StepPlan {
   std::vector<SequenceSlice> sequences;  // in the order of their rows; pages already allocated
   // The adapter of each sequence, null: none. Empty: no sequence has one.
   std::vector<const ModelAdapter*> adapters = {};
-  std::vector<int64_t> logit_rows;  // rows whose next-token logits are wanted, ascending
+  std::vector<int64_t> logit_rows;   // rows whose next-token logits are wanted, ascending
+  std::vector<int64_t> hidden_rows;  // rows whose final hidden states are wanted; none of them is a
+                                     // row of logits
 
   int64_t rows() const { return static_cast<int64_t>(tokens.size()); }
 };

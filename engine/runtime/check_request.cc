@@ -70,6 +70,7 @@ absl::Status CheckPrompt(const ModelInfo& info, const GenerateRequest& request) 
 }  // namespace
 
 absl::Status CheckRequest(const ModelInfo& info, bool has_tokenizer, GenerateRequest* request) {
+  if (request->pooling) request->max_tokens = 0;  // the prompt may fill the whole context
   INHOUSE_RETURN_IF_ERROR(CheckPrompt(info, *request));
   INHOUSE_RETURN_IF_ERROR(CheckSampling(request->sampling, info.vocab_size));
   if (request->max_tokens < 0) {

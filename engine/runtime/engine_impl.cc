@@ -183,6 +183,13 @@ void EngineImpl::HandOut(const StepPart& part) {
   const int64_t in_prompt =
       std::min(sequence.computed, sequence.prompt_tokens) - (sequence.computed - part.tokens);
   own_stats_.prompt_tokens += std::max<int64_t>(in_prompt, 0);
+  if (part.hidden > 0) {
+    const bool ended =
+        request->OnHidden(sequence.computed - part.hidden, part.hidden,
+                          loaded_.model->hidden(part.hidden_begin), loaded_.info.hidden_size);
+    if (ended) Finish(request);
+    return;
+  }
   if (part.logits == 0) return;
   if (sequence.all_logits) {
     request->OnPromptLogits(sequence.computed - part.logits, part.logits,

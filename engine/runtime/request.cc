@@ -24,6 +24,11 @@ Request::Request(GenerateRequest request, EventCallback on_event, const Tokenize
   sequence_.tokens = request_.prompt_ids;
   sequence_.prompt_tokens = static_cast<int64_t>(request_.prompt_ids.size());
   sequence_.all_logits = request_.prompt_logprobs && request_.logprobs >= 0;
+  if (request_.pooling) {
+    pooler_.emplace(*request_.pooling, sequence_.prompt_tokens);
+    sequence_.hidden = pooler_->wanted();
+    sequence_.all_logits = false;
+  }
   usage_.prompt_tokens = sequence_.prompt_tokens;
   sequence_.assumed = usage_.cached_tokens = request_.assume_cached;
   if (tokenizer != nullptr) decoder_.emplace(*tokenizer, request_.skip_special_tokens);
@@ -47,6 +52,21 @@ void Request::OnPromptLogits(int64_t first, int64_t rows, const float* logits, i
                                               request_.prompt_ids[static_cast<size_t>(next)],
                                               request_.logprobs, kernels_));
   }
+}
+
+bool Request::OnHidden(int64_t first, int64_t rows, const float* hidden, int64_t size) {
+  for (int64_t i = 0; i < rows; ++i) {
+    pooler_->Add(first + i, {hidden + i * size, static_cast<size_t>(size)});
+  }
+  if (first + rows < sequence_.prompt_tokens) return false;
+  first_token_ = last_token_ = Clock::now();
+  TokenEvent event;
+  event.embedding = pooler_->Finish();
+  event.finish = FinishReason::kStop;
+  event.timings = {.queue_ms = Milliseconds(*started_ - submitted_),
+                   .prefill_ms = Milliseconds(*first_token_ - *started_)};
+  Emit(std::move(event));
+  return true;
 }
 
 bool Request::IsEnd(TokenId id) const {

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "engine/engine.h"
+#include "engine/runtime/pooler.h"
 #include "engine/runtime/stop_matcher.h"
 #include "engine/sampling/sampler.h"
 #include "engine/scheduler/scheduler.h"
@@ -39,6 +40,9 @@ class Request {
   // Logits for the next token: samples it, tells the callback, and ends the request if it is the
   // last. True = ended.
   bool OnNextLogits(std::span<const float> logits);
+  // Final hidden states of prompt rows [first, first + rows) arrived ([rows][size]). True = these
+  // were the last, and the embedding has been told.
+  bool OnHidden(int64_t first, int64_t rows, const float* hidden, int64_t size);
   // Ends it for another reason.
   void End(FinishReason reason, absl::Status error = absl::OkStatus());
 
@@ -58,6 +62,7 @@ class Request {
   std::optional<StreamDecoder> decoder_;
   StopMatcher stop_;
   std::vector<TokenLogprob> prompt_logprobs_;
+  std::optional<Pooler> pooler_;
   Usage usage_;
   std::shared_ptr<std::atomic<bool>> cancelled_ = std::make_shared<std::atomic<bool>>(false);
   Clock::time_point submitted_ = Clock::now();

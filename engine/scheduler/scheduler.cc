@@ -40,6 +40,8 @@ std::optional<Step> Scheduler::Next() {
                             s.tokens.begin() + s.computed + part.tokens);
     for (int64_t i = part.tokens - part.logits; i < part.tokens; ++i)
       step.plan.logit_rows.push_back(row + i);
+    for (int64_t i = part.tokens - part.hidden; i < part.tokens; ++i)
+      step.plan.hidden_rows.push_back(row + i);
   }
   return step;
 }
@@ -49,15 +51,24 @@ void Scheduler::Commit(const Step& step) {
 }
 
 void Scheduler::AddPart(Sequence* sequence, int64_t tokens, Step* step) const {
-  int64_t logits =
-      sequence->computed + tokens == static_cast<int64_t>(sequence->tokens.size()) ? 1 : 0;
+  const bool last = sequence->computed + tokens == static_cast<int64_t>(sequence->tokens.size());
+  int64_t logits = last ? 1 : 0;
   if (sequence->all_logits) {
     logits =
         std::clamp<int64_t>(sequence->computed + tokens - sequence->logits_from, logits, tokens);
   }
-  const int64_t begin =
-      step->parts.empty() ? 0 : step->parts.back().logits_begin + step->parts.back().logits;
-  step->parts.push_back({sequence, tokens, begin, logits});
+  int64_t hidden = 0;
+  if (sequence->hidden != HiddenRows::kNone) {
+    logits = 0;
+    hidden = sequence->hidden == HiddenRows::kAll ? tokens : (last ? 1 : 0);
+  }
+  StepPart part{.sequence = sequence, .tokens = tokens, .logits = logits, .hidden = hidden};
+  if (!step->parts.empty()) {
+    const StepPart& before = step->parts.back();
+    part.logits_begin = before.logits_begin + before.logits;
+    part.hidden_begin = before.hidden_begin + before.hidden;
+  }
+  step->parts.push_back(part);
 }
 
 // How many tokens of a prefill fit into what the step has left.
@@ -70,6 +81,7 @@ int64_t Scheduler::ChunkOf(const Sequence& sequence, const Step& step) const {
   }
   int64_t chunk = std::min(sequence.pending(), rows);
   if (sequence.chunk_max > 0) chunk = std::min(chunk, sequence.chunk_max);
+  if (sequence.hidden != HiddenRows::kNone) return chunk;
   if (sequence.all_logits) chunk = std::min(chunk, logits);
   return logits > 0 ? chunk : 0;
 }

@@ -12,6 +12,9 @@
 
 namespace inhouse::engine {
 
+// Which final hidden states of a sequence are wanted, instead of logits.
+enum class HiddenRows : uint8_t { kNone, kLast, kAll };
+
 // One sequence being generated. Owned by the caller; the scheduler changes `computed` and the
 // pages.
 struct Sequence {
@@ -21,6 +24,7 @@ struct Sequence {
   bool all_logits = false;  // logits of every row, not only of the last
   int64_t logits_from =
       0;  // with all_logits: rows before this token were delivered earlier (before a preemption)
+  HiddenRows hidden = HiddenRows::kNone;
   int64_t chunk_max = 0;  // prefill at most so many tokens a step; 0 = as many as the step takes
   // For measurements: so many first tokens count as computed when the sequence is admitted; their
   // pages hold a filling instead of keys and values.
@@ -33,10 +37,12 @@ struct Sequence {
 
 // What a step does for one sequence.
 struct StepPart {
-  Sequence* sequence;
-  int64_t tokens;        // computed by the step
-  int64_t logits_begin;  // index of its first logits
-  int64_t logits;        // how many rows of logits
+  Sequence* sequence = nullptr;
+  int64_t tokens = 0;        // computed by the step
+  int64_t logits_begin = 0;  // index of its first logits
+  int64_t logits = 0;        // how many rows of logits
+  int64_t hidden_begin = 0;  // index of its first hidden state
+  int64_t hidden = 0;        // how many hidden states: of its last tokens in this step
 };
 
 struct Step {

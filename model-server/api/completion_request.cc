@@ -10,58 +10,6 @@ namespace {
 
 constexpr int64_t kInt64Max = std::numeric_limits<int64_t>::max();
 
-bool ReadIds(const Json& list, const std::string& param, int64_t vocab_size, Fields* fields,
-             std::vector<engine::TokenId>* out) {
-  out->reserve(list.size());
-  for (const Json& id : list) {
-    if (!id.is_number_integer() || id.get<int64_t>() < 0 || id.get<int64_t>() >= vocab_size) {
-      fields->Fail(InvalidRequest(
-          param, "invalid_value",
-          fmt::format("Invalid '{}': expected token ids from 0 to {}.", param, vocab_size - 1)));
-      return false;
-    }
-    out->push_back(id.get<engine::TokenId>());
-  }
-  return true;
-}
-
-// One prompt of a list: text, or the ids of one.
-bool ReadOnePrompt(const Json& value, const std::string& param, int64_t vocab_size, Fields* fields,
-                   std::vector<TextOrIds>* out) {
-  if (value.is_string()) {
-    out->emplace_back(value.get<std::string>());
-    return true;
-  }
-  if (!value.is_array() || value.empty()) {
-    fields->Fail(InvalidRequest(
-        param, "invalid_type",
-        fmt::format("Invalid '{}': expected a string or a list of token ids that is not empty.",
-                    param)));
-    return false;
-  }
-  std::vector<engine::TokenId> ids;
-  if (!ReadIds(value, param, vocab_size, fields, &ids)) return false;
-  out->emplace_back(std::move(ids));
-  return true;
-}
-
-void ReadPrompts(const ModelBounds& bounds, Fields* fields, std::vector<TextOrIds>* out) {
-  const Json* prompt = fields->Find("prompt");
-  if (prompt == nullptr) return fields->FailRequired("prompt");
-  const bool is_list = prompt->is_array() && !prompt->empty() &&
-                       (prompt->front().is_string() || prompt->front().is_array());
-  if (!is_list) {
-    ReadOnePrompt(*prompt, "prompt", bounds.vocab_size, fields, out);
-    return;
-  }
-  for (size_t i = 0; i < prompt->size(); ++i) {
-    if (!ReadOnePrompt((*prompt)[i], fmt::format("prompt[{}]", i), bounds.vocab_size, fields,
-                       out)) {
-      return;
-    }
-  }
-}
-
 void CheckTogether(const ModelBounds& bounds, Fields* fields, const CompletionRequest& request) {
   const auto choices =
       static_cast<int64_t>(request.prompts.size()) * std::max(request.params.n, request.best_of);
@@ -98,7 +46,7 @@ std::optional<ApiError> ReadCompletionRequest(const Json& body, const ModelBound
   Fields fields(body);
   if (fields.Find("model") == nullptr) fields.FailRequired("model");
   fields.Text("model", &out->model);
-  ReadPrompts(bounds, &fields, &out->prompts);
+  ReadPrompts("prompt", bounds.vocab_size, &fields, &out->prompts);
   ReadGenerateParams(bounds, &fields, &out->params);
   out->params.max_tokens = 16;  // OpenAI's default
   fields.Int("max_tokens", 0, kInt64Max, &out->params.max_tokens);

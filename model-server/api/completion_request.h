@@ -3,15 +3,12 @@
 
 #include <optional>
 #include <string>
-#include <string_view>
-#include <variant>
 #include <vector>
 
 #include "model-server/api/generate_params.h"
+#include "model-server/api/prompts.h"
 
 namespace inhouse::model_server {
-
-using TextOrIds = std::variant<std::string, std::vector<engine::TokenId>>;
 
 struct CompletionRequest {
   std::string model = {};

@@ -11,6 +11,7 @@
 #include "model-server/routes/chat.h"
 #include "model-server/routes/completion.h"
 #include "model-server/routes/control.h"
+#include "model-server/routes/embeddings.h"
 #include "model-server/routes/router.h"
 #include "model-server/routes/tokens.h"
 
@@ -59,6 +60,7 @@ std::vector<Route> Routes() {
       {"GET", "/v1/models/{id}", HandleModel},
       {"POST", "/v1/chat/completions", [](const Exchange& e) { RunOnWorker(e, RunChat); }},
       {"POST", "/v1/completions", [](const Exchange& e) { RunOnWorker(e, RunCompletion); }},
+      {"POST", "/v1/embeddings", [](const Exchange& e) { RunOnWorker(e, RunEmbeddings); }},
       {"POST", "/tokenize", [](const Exchange& e) { RunOnWorker(e, RunTokenize); }},
       {"POST", "/detokenize", [](const Exchange& e) { RunOnWorker(e, RunDetokenize); }},
   };

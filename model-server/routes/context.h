@@ -34,9 +34,10 @@ struct AppOptions {
   std::vector<std::string> served_names = {};  // the first is canonical; none: the model's own name
   std::string version = {};
   std::string commit = {};
-  size_t prepare_queue_max = 128;                // requests that wait to be read and tokenized
-  std::chrono::milliseconds keep_alive{10'000};  // an SSE comment after so much silence
-  Guard guard = {};                              // none: everybody may call everything
+  size_t prepare_queue_max = 128;                    // requests that wait to be read and tokenized
+  std::chrono::milliseconds keep_alive{10'000};      // an SSE comment after so much silence
+  engine::Pooling pooling = engine::Pooling::kMean;  // of /v1/embeddings
+  Guard guard = {};                                  // none: everybody may call everything
 };
 
 enum class ServingState { kLoading, kReady, kDraining };

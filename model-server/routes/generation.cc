@@ -7,6 +7,11 @@
 namespace inhouse::model_server {
 namespace {
 
+// Of a patient one, so many sequences are in the engine's queue at a time.
+constexpr size_t kAtOnce = 32;
+// When the queue was full while none of them was in it.
+constexpr std::chrono::milliseconds kTryAgain{100};
+
 double Seconds(SteadyTime from, SteadyTime to) {
   return std::chrono::duration<double>(to - from).count();
 }
@@ -23,14 +28,17 @@ void Generation::Launch(const std::shared_ptr<Generation>& generation,
   generation->sequences_.resize(requests.size());
   for (size_t i = 0; i < requests.size(); ++i) {
     generation->sequences_[i].max_tokens = requests[i].max_tokens;
-    const auto on_event = [weak = std::weak_ptr(generation), loop = context->loop,
-                           i](engine::TokenEvent event) {
-      loop->Post([weak, i, event = std::move(event)]() mutable {
-        if (const auto self = weak.lock()) self->OnEvent(i, std::move(event));
-      });
-    };
-    auto session = context->model.engine->Submit(std::move(requests[i]), on_event);
+    const bool waits = generation->patient() && (i >= kAtOnce || !generation->later_.empty());
+    if (waits) {
+      generation->later_.emplace_back(i, std::move(requests[i]));
+      continue;
+    }
+    auto session = generation->Submit(i, requests[i]);
     if (!session.ok()) {
+      if (i > 0 && generation->patient() && absl::IsResourceExhausted(session.status())) {
+        generation->later_.emplace_back(i, std::move(requests[i]));
+        continue;
+      }
       ApiError error = FromStatus(session.status());
       if (error.status == 429) error = Overloaded(error.message, context->RetryAfterSeconds());
       context->loop->Post([generation, error] {
@@ -44,6 +52,41 @@ void Generation::Launch(const std::shared_ptr<Generation>& generation,
   // Shared, because what a std::function holds must be copyable.
   auto shared = std::make_shared<decltype(sessions)>(std::move(sessions));
   context->loop->Post([generation, shared] { generation->Start(std::move(*shared)); });
+}
+
+absl::StatusOr<std::unique_ptr<engine::Session>> Generation::Submit(
+    size_t index, engine::GenerateRequest request) {
+  const auto on_event = [weak = weak_from_this(), loop = setup_.context->loop,
+                         index](engine::TokenEvent event) {
+    loop->Post([weak, index, event = std::move(event)]() mutable {
+      if (const auto self = weak.lock()) self->OnEvent(index, std::move(event));
+    });
+  };
+  auto session = setup_.context->model.engine->Submit(std::move(request), on_event);
+  if (session.ok()) sequences_[index].submitted = true;
+  return session;
+}
+
+void Generation::SubmitLater() {
+  if (left_) return;
+  const auto in_queue = [this] {
+    return static_cast<size_t>(
+        std::count_if(sequences_.begin(), sequences_.end(),
+                      [](const Sequence& s) { return s.submitted && !s.ended; }));
+  };
+  while (!later_.empty() && in_queue() < kAtOnce) {
+    auto session = Submit(later_.front().first, later_.front().second);
+    if (session.ok()) {
+      sequences_[later_.front().first].session = *std::move(session);
+      later_.pop_front();
+      continue;
+    }
+    if (!absl::IsResourceExhausted(session.status())) return Abort(FromStatus(session.status()));
+    if (in_queue() > 0) return;  // the next end tries again
+    return setup_.context->loop->PostAfter(kTryAgain, [weak = weak_from_this()] {
+      if (const auto self = weak.lock()) self->SubmitLater();
+    });
+  }
 }
 
 void Generation::Start(std::vector<std::unique_ptr<engine::Session>> sessions) {
@@ -86,14 +129,15 @@ void Generation::OnEvent(size_t index, engine::TokenEvent event) {
                      : Unavailable("The server is shutting down.", 5));
   }
   if (!event.ids.empty()) MeasureTokens(sequence);
-  if (!event.ids.empty() || !event.text.empty() || !event.prompt_logprobs.empty()) {
+  if (!event.ids.empty() || !event.text.empty() || !event.prompt_logprobs.empty() ||
+      !event.embedding.empty()) {
     OnTokens(index, event);
   }
   if (left_ || event.finish == FinishReason::kNone) return;
   OnSequenceEnd(index, event.finish);
   if (left_) return;
   RecordEnd(index, event, FinishName(index, event.finish));
-  if (running_ > 0) return;
+  if (running_ > 0) return SubmitLater();
   OnAllEnded();
   Leave();
 }

@@ -4,6 +4,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <deque>
 #include <memory>
 #include <optional>
 #include <string>
@@ -31,7 +32,8 @@ class Generation : public std::enable_shared_from_this<Generation> {
   explicit Generation(GenerationSetup setup);
   virtual ~Generation();
 
-  // On the worker thread: submits every sequence, or answers with the engine's refusal.
+  // On the worker thread: submits every sequence, or answers with the engine's refusal. Of a
+  // patient one, only the first few; the others follow as these end.
   static void Launch(const std::shared_ptr<Generation>& generation,
                      std::vector<engine::GenerateRequest> requests);
 
@@ -39,6 +41,9 @@ class Generation : public std::enable_shared_from_this<Generation> {
   void Abort(const ApiError& error);  // ends the answer with an error
 
  protected:
+  // Whether it has so many short sequences that they take turns, instead of asking the engine's
+  // queue for room for all.
+  virtual bool patient() const { return false; }
   // One sequence's new tokens; called in order.
   virtual void OnTokens(size_t index, engine::TokenEvent& event) = 0;
   // No more tokens of that sequence. `reason` is kStop or kLength.
@@ -64,9 +69,13 @@ class Generation : public std::enable_shared_from_this<Generation> {
     int64_t max_tokens = 0;
     std::optional<SteadyTime> first_token = {};
     SteadyTime last_token = {};
+    bool submitted = false;
     bool ended = false;
   };
 
+  absl::StatusOr<std::unique_ptr<engine::Session>> Submit(size_t index,
+                                                          engine::GenerateRequest request);
+  void SubmitLater();  // what has waited for its turn
   void Start(std::vector<std::unique_ptr<engine::Session>> sessions);
   void OnEvent(size_t index, engine::TokenEvent event);
   void MeasureTokens(Sequence& sequence);
@@ -76,8 +85,9 @@ class Generation : public std::enable_shared_from_this<Generation> {
 
   GenerationSetup setup_;
   std::vector<Sequence> sequences_ = {};
-  std::vector<std::pair<size_t, engine::TokenEvent>> early_ = {};  // before Start
-  size_t running_ = 0;
+  std::vector<std::pair<size_t, engine::TokenEvent>> early_ = {};      // before Start
+  std::deque<std::pair<size_t, engine::GenerateRequest>> later_ = {};  // not yet submitted
+  size_t running_ = 0;  // sequences that have not ended
   bool started_ = false;
   bool left_ = false;
   SteadyTime last_write_ = {};

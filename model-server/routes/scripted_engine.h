@@ -117,6 +117,7 @@ class ScriptedEngine : public engine::Engine {
     info_.name = "scripted";
     info_.architecture = "test";
     info_.vocab_size = 257;
+    info_.hidden_size = 3;
     info_.context_tokens = 100;
     info_.end_tokens = {kEndToken};
     held_ = script_.hold;
@@ -223,6 +224,16 @@ class ScriptedEngine : public engine::Engine {
   // False if it was cancelled on the way.
   bool Answer(const Item& item) {
     engine::TokenEvent event;
+    if (item.request.pooling) {
+      event.usage.prompt_tokens = static_cast<int64_t>(item.request.prompt_ids.size());
+      // The ids themselves, and how they were to be pooled.
+      event.embedding = {static_cast<float>(item.request.prompt_ids.front()),
+                         static_cast<float>(item.request.prompt_ids.back()),
+                         item.request.pooling == engine::Pooling::kMean ? 0.0F : 1.0F};
+      event.finish = engine::FinishReason::kStop;
+      item.on_event(std::move(event));
+      return true;
+    }
     event.usage.prompt_tokens = static_cast<int64_t>(item.request.prompt_ids.size());
     event.usage.cached_tokens = 1;
     if (item.request.prompt_logprobs) {

@@ -50,6 +50,9 @@ struct EngineOptions {
                                // and text are unavailable
 };
 
+// How the final hidden states of a prompt become one vector.
+enum class Pooling : uint8_t { kMean, kLast };
+
 struct GenerateRequest {
   std::vector<TokenId> prompt_ids = {};
   SamplingOptions sampling = {};
@@ -64,6 +67,9 @@ struct GenerateRequest {
   int64_t assume_cached = 0;        // for measurements: so many first tokens of the prompt count as
                               // cached without having been computed, so the answer means nothing
   bool prompt_logprobs = false;  // also for the prompt's tokens (with `logprobs` >= 0)
+  // Set: no token is generated; the last event has the prompt's embedding, and what is said above
+  // about tokens and text does not count.
+  std::optional<Pooling> pooling = {};
 };
 
 enum class FinishReason : uint8_t { kNone, kStop, kLength, kCancelled, kError };
@@ -88,6 +94,9 @@ struct TokenEvent {
   std::vector<TokenLogprob> logprobs = {};  // one per id, if asked for
   std::vector<TokenLogprob> prompt_logprobs =
       {};  // one per prompt token; the first has no probability (NaN)
+  // [hidden_size], of length 1: the hidden states behind the final norm, pooled. With the last
+  // event, if asked for. The same bytes in any batch and any chunking.
+  std::vector<float> embedding = {};
   FinishReason finish = FinishReason::kNone;
   std::string stop_string = {};           // with kStop: which stop string, if it was one
   absl::Status error = absl::OkStatus();  // with kError

@@ -65,6 +65,9 @@ class DenseModel final : public Model {
   const float* logits(int64_t index) const override {
     return buffers_.logits + index * config_.vocab_size;
   }
+  const float* hidden(int64_t index) const override {
+    return buffers_.normed + (first_hidden_ + index) * config_.hidden_size;
+  }
 
  private:
   int64_t QkvWidth() const { return (config_.heads + 2 * config_.kv_heads) * config_.head_dim; }
@@ -86,7 +89,7 @@ class DenseModel final : public Model {
     const StepAdapters& adapters;
   };
   void RunLayer(OpContext& context, const DenseLayer& layer, int index, const Step& step);
-  void RunLogits(OpContext& context, const Step& step);
+  void RunFinal(OpContext& context, const Step& step);
 
   const Checkpoint& checkpoint_;
   DenseConfig config_;
@@ -97,6 +100,7 @@ class DenseModel final : public Model {
   StepLimits limits_;
   WeightMemory weight_memory_;
   Buffers buffers_;
+  int64_t first_hidden_ = 0;  // row of `normed` behind those that the logits were made of
   std::unique_ptr<RopeTable> rope_;
   std::unique_ptr<OpScratch> scratch_;
   AttentionScratch attention_scratch_;
@@ -260,6 +264,7 @@ void DenseModel::Forward(base::ThreadTeam& team, Communicator& comm, const StepP
   const AttentionPlan attention(plan.sequences, layout_, static_cast<int>(config_.heads));
   const StepAdapters adapters(plan, 4 * weights_.layers.size() + 1);
   const Step step{plan, attention, adapters};
+  first_hidden_ = static_cast<int64_t>(plan.logit_rows.size());
   team.Run([&](const base::TeamMember& member) {
     OpContext context{
         member,   kernels_, *scratch_, comm, clock && member.index() == 0 ? &*clock : nullptr,
@@ -271,7 +276,7 @@ void DenseModel::Forward(base::ThreadTeam& team, Communicator& comm, const StepP
     for (size_t i = 0; i < weights_.layers.size(); ++i) {
       RunLayer(context, weights_.layers[i], static_cast<int>(i), step);
     }
-    RunLogits(context, step);
+    RunFinal(context, step);
   });
   if (!clock) return;
   clock->Mark(OpClass::kOther);
@@ -339,20 +344,24 @@ void DenseModel::RunLayer(OpContext& context, const DenseLayer& layer, int index
   context.Mark(OpClass::kAdd);
 }
 
-void DenseModel::RunLogits(OpContext& context, const Step& step) {
+void DenseModel::RunFinal(OpContext& context, const Step& step) {
   const StepPlan& plan = step.plan;
-  if (plan.logit_rows.empty()) return;
   const int64_t d = config_.hidden_size;
   const auto wanted = static_cast<int64_t>(plan.logit_rows.size());
+  const auto hidden = static_cast<int64_t>(plan.hidden_rows.size());
+  if (wanted + hidden == 0) return;
   context.member.Barrier();  // the residual stream is complete
-  const auto [begin, end] = context.member.Share(wanted);
+  const auto [begin, end] = context.member.Share(wanted + hidden);
   for (int64_t i = begin; i < end; ++i) {
-    const float* row = buffers_.hidden + plan.logit_rows[static_cast<size_t>(i)] * d;
+    const int64_t source = i < wanted ? plan.logit_rows[static_cast<size_t>(i)]
+                                      : plan.hidden_rows[static_cast<size_t>(i - wanted)];
+    const float* row = buffers_.hidden + source * d;
     kernels_.elementwise->rms_norm(row, weights_.final_norm.data(), d, config_.rms_norm_eps,
                                    buffers_.normed + i * d);
   }
   context.member.Barrier();
   context.Mark(OpClass::kNorm);
+  if (wanted == 0) return;
   MatMul(context, weights_.head, buffers_.normed, d, wanted, buffers_.logits, config_.vocab_size);
   AddLowRank(context, step.adapters.of(4 * weights_.layers.size()), buffers_.normed, d,
              buffers_.logits, config_.vocab_size);

@@ -1,0 +1,126 @@
+#include "model-server/routes/embeddings.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "fmt/format.h"
+#include "model-server/api/embeddings.h"
+#include "model-server/api/json_limits.h"
+#include "model-server/routes/submit.h"
+
+namespace inhouse::model_server {
+namespace {
+
+// Above this many numbers the answer is written on the worker thread: megabytes of JSON take longer
+// than the io thread may be busy.
+constexpr size_t kNumbersMax = 16384;
+// A client that cuts a long text by tokens cuts words: so many ids at each end may differ.
+constexpr size_t kCutIds = 4;
+
+class EmbeddingGeneration : public Generation {
+ public:
+  EmbeddingGeneration(GenerationSetup setup, const EmbeddingRequest& request, size_t inputs)
+      : Generation(std::move(setup)),
+        base64_(request.base64),
+        dimensions_(request.dimensions),
+        vectors_(inputs) {}
+
+ protected:
+  bool patient() const override { return true; }
+  void OnTokens(size_t index, engine::TokenEvent& event) override {
+    vectors_[index] = std::move(event.embedding);
+    if (dimensions_) Shorten(*dimensions_, &vectors_[index]);
+  }
+  void OnSequenceEnd(size_t, engine::FinishReason) override {}
+  std::string FinishName(size_t, engine::FinishReason) const override { return "stop"; }
+
+  void OnAllEnded() override {
+    int64_t tokens = 0;
+    for (size_t i = 0; i < vectors_.size(); ++i) tokens += usage(i).prompt_tokens;
+    const size_t numbers = vectors_.size() * vectors_.front().size();
+    if (numbers <= kNumbersMax) {
+      return SendWhole({.body = EmbeddingAnswer(setup().head.model, base64_, vectors_, tokens)});
+    }
+    auto shared = std::make_shared<std::vector<std::vector<float>>>(std::move(vectors_));
+    setup().context->worker->AddLast([shared, tokens, base64 = base64_, model = setup().head.model,
+                                      writer = setup().writer, loop = setup().context->loop] {
+      auto response = std::make_shared<Response>();
+      response->body = EmbeddingAnswer(model, base64, *shared, tokens);
+      response->headers.Add("Content-Type", "application/json");
+      loop->Post([writer, response] { writer->Send(std::move(*response)); });
+    });
+  }
+
+ private:
+  const bool base64_;
+  const std::optional<int64_t> dimensions_;
+  std::vector<std::vector<float>> vectors_;
+};
+
+// Whether this model's tokenizer would make these ids of their own text, but for a few at the ends.
+// Those of another tokenizer spell other words, cut elsewhere; of very short lists nobody can tell.
+bool SeemOurs(const engine::Tokenizer& tokenizer, const std::vector<engine::TokenId>& ids) {
+  const std::vector<engine::TokenId> again = tokenizer.Encode(tokenizer.Decode(ids));
+  const auto [first, first_again] =
+      std::mismatch(ids.begin(), ids.end(), again.begin(), again.end());
+  if (first == ids.end() && first_again == again.end()) return true;
+  const auto [last, last_again] =
+      std::mismatch(ids.rbegin(), ids.rend(), again.rbegin(), again.rend());
+  const auto equal_before = static_cast<size_t>(first - ids.begin());
+  const auto equal_behind = static_cast<size_t>(last - ids.rbegin());
+  return equal_before + kCutIds >= ids.size() || equal_behind + kCutIds >= ids.size();
+}
+
+std::optional<ApiError> InputIds(const Context& context, const EmbeddingRequest& request,
+                                 size_t index, std::vector<engine::TokenId>* out) {
+  const engine::Tokenizer& tokenizer = *context.model.engine->tokenizer();
+  const TextOrIds& input = request.inputs[index];
+  if (const std::string* text = std::get_if<std::string>(&input)) {
+    *out = tokenizer.Encode(
+        *text, {.add_special_tokens = request.add_special_tokens, .parse_special = false});
+    return std::nullopt;
+  }
+  *out = std::get<std::vector<engine::TokenId>>(input);
+  if (SeemOurs(tokenizer, *out)) return std::nullopt;
+  const std::string param = request.inputs.size() > 1 ? fmt::format("input[{}]", index) : "input";
+  return ForeignIds(param, "this model's tokenizer does not make these token ids of any text");
+}
+
+std::optional<ApiError> Prepare(const Request& http, const Context& context,
+                                EmbeddingRequest* embedding,
+                                std::vector<engine::GenerateRequest>* requests) {
+  Json body;
+  if (auto error = ParseBody(http.body, {}, &body)) return error;
+  const engine::ModelInfo& info = context.model.engine->info();
+  if (auto error = ReadEmbeddingRequest(body, info.vocab_size, info.hidden_size, embedding)) {
+    return error;
+  }
+  if (auto error = CheckModel(context, embedding->model)) return error;
+  GenerateParams params;
+  params.max_tokens = 0;
+  for (size_t i = 0; i < embedding->inputs.size(); ++i) {
+    std::vector<engine::TokenId> ids;
+    if (auto error = InputIds(context, *embedding, i, &ids)) return error;
+    engine::GenerateRequest request;
+    if (auto error = MakeRequest(context, params, std::move(ids), "input", &request)) return error;
+    request.pooling = context.options.pooling;
+    requests->push_back(std::move(request));
+  }
+  return std::nullopt;
+}
+
+}  // namespace
+
+void RunEmbeddings(const std::shared_ptr<const Request>& http, GenerationSetup setup) {
+  EmbeddingRequest embedding;
+  std::vector<engine::GenerateRequest> requests;
+  if (auto error = Prepare(*http, *setup.context, &embedding, &requests)) {
+    return PostError(setup, *std::move(error));
+  }
+  setup.head.model = embedding.model;
+  const size_t inputs = requests.size();
+  Generation::Launch(std::make_shared<EmbeddingGeneration>(std::move(setup), embedding, inputs),
+                     std::move(requests));
+}
+
+}  // namespace inhouse::model_server
