@@ -29,6 +29,7 @@ void Generation::Launch(const std::shared_ptr<Generation>& generation,
         if (const auto self = weak.lock()) self->OnEvent(i, std::move(event));
       });
     };
+    requests[i].tenant = generation->setup_.tenant;
     auto session = context->model.engine->Submit(std::move(requests[i]), on_event);
     if (!session.ok()) {
       ApiError error = FromStatus(session.status());
@@ -115,7 +116,6 @@ void Generation::RecordEnd(size_t index, const engine::TokenEvent& event, std::s
   const double e2e = Seconds(setup_.arrival, std::chrono::steady_clock::now());
   monitoring::RequestRecord record{.finish_reason = std::move(finish_name),
                                    .prompt_tokens = sequence.usage.prompt_tokens,
-                                   .cached_tokens = sequence.usage.cached_tokens,
                                    .generation_tokens = sequence.usage.completion_tokens,
                                    .max_tokens = sequence.max_tokens,
                                    .n = setup_.params.n,
