@@ -33,12 +33,19 @@ void Sha256::Update(std::span<const std::byte> bytes) {
 }
 void Sha256::Update(std::string_view text) { Update(std::as_bytes(std::span(text))); }
 
-std::string Sha256::FinishHex() {
-  std::array<unsigned char, EVP_MAX_MD_SIZE> digest = {};
+Sha256Bytes Sha256::Finish() {
+  Sha256Bytes digest = {};
   unsigned size = 0;
-  INHOUSE_CHECK(EVP_DigestFinal_ex(context_->md, digest.data(), &size) == 1, "SHA-256 failed");
+  INHOUSE_CHECK(
+      EVP_DigestFinal_ex(context_->md, digest.data(), &size) == 1 && size == digest.size(),
+      "SHA-256 failed");
+  return digest;
+}
+
+std::string Sha256::FinishHex() {
+  const Sha256Bytes digest = Finish();
   return absl::BytesToHexString(
-      absl::string_view(reinterpret_cast<const char*>(digest.data()), size));
+      absl::string_view(reinterpret_cast<const char*>(digest.data()), digest.size()));
 }
 
 absl::StatusOr<std::string> Sha256File(const std::string& path,

@@ -1,7 +1,9 @@
 // SHA-256 of streams and files.
 #pragma once
 
+#include <array>
 #include <cstddef>
+#include <cstdint>
 #include <functional>
 #include <memory>
 #include <span>
@@ -10,6 +12,8 @@
 #include "absl/status/statusor.h"
 
 namespace inhouse::base {
+
+using Sha256Bytes = std::array<uint8_t, 32>;
 
 // An incremental SHA-256 (OpenSSL). Owned by one thread.
 class Sha256 {
@@ -22,7 +26,9 @@ class Sha256 {
   void Update(std::span<const std::byte> bytes);
   void Update(std::string_view text);
 
-  // The digest as 64 lower-case hexadecimal digits. The object must not be updated afterwards.
+  // The digest, raw or as 64 lower-case hexadecimal digits. The object must not be updated
+  // afterwards.
+  Sha256Bytes Finish();
   std::string FinishHex();
 
  private:

@@ -210,6 +210,12 @@ VerbRun SetUpServe(CLI::App& app) {
                  "prompt tokens of one step at most: shorter steps let others speak sooner")
       ->capture_default_str()
       ->check(CLI::Range(1, 65536));
+  app.add_option_function<std::string>(
+         "--prefix-cache",
+         [flags](const std::string& value) { flags->engine.prefix_cache = value == "on"; },
+         "on: prompts that begin alike share what was computed; off: each is computed alone")
+      ->default_str("on")
+      ->check(CLI::IsMember({"on", "off"}));
   return [flags]() -> int {
     const absl::Status status = Serve(*flags);
     return status.ok() ? int{kDone} : ReportError(status, false);

@@ -30,6 +30,7 @@ class PagePool {
   std::optional<PageId> Allocate();  // none: all are in use
   void Retain(PageId page);          // one more holder
   void Release(PageId page);
+  int32_t holders(PageId page) const { return holders_[static_cast<size_t>(page)]; }
 
   std::byte* data(PageId page) const { return arena_.data() + page_bytes_ * page; }
 

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "absl/time/time.h"
+#include "base/hmac.h"
 #include "base/status.h"
 #include "engine/runtime/check_request.h"
 
@@ -31,8 +32,11 @@ uint64_t RandomSeed() {
 
 EngineImpl::EngineImpl(LoadedModel loaded)
     : loaded_(std::move(loaded)),
+      cache_secret_(loaded_.options.cache_secret.empty() ? base::RandomSecret(32)
+                                                         : loaded_.options.cache_secret),
       pool_(loaded_.model->facts().page_bytes, loaded_.plan.pages),
-      scheduler_(loaded_.plan.limits, &pool_) {
+      prefixes_(&pool_),
+      scheduler_(loaded_.plan.limits, &prefixes_) {
   own_stats_.kv_pages_total = pool_.total();
   stats_ = own_stats_;
   if (loaded_.options.profile) loaded_.model->set_profile(&own_profile_);
@@ -51,9 +55,17 @@ absl::StatusOr<std::unique_ptr<Session>> EngineImpl::Submit(GenerateRequest requ
                                                             EventCallback on_event) {
   INHOUSE_RETURN_IF_ERROR(CheckRequest(loaded_.info, loaded_.tokenizer != nullptr, &request));
   if (!request.sampling.seed) request.sampling.seed = RandomSeed();
+  std::optional<PrefixKey> root;
+  // A filling that was not computed is nobody's prefix.
+  if (loaded_.options.prefix_cache && request.assume_cached == 0) {
+    root = RootKey(
+        cache_secret_,
+        {.tenant = request.tenant, .salt = request.cache_salt, .identity = request.cache_identity});
+  }
   auto inner =
       std::make_unique<Request>(std::move(request), std::move(on_event), loaded_.tokenizer.get(),
                                 loaded_.info.end_tokens, *loaded_.kernels->elementwise);
+  inner->sequence().root = root;
   auto session = std::make_unique<SessionImpl>(inner->cancel_flag());
   absl::MutexLock lock(&mutex_);
   if (draining_ || stop_)
@@ -165,7 +177,7 @@ void EngineImpl::RunStep(const Step& step) {
     absl::MutexLock lock(&mutex_);
     profile_ = own_profile_;
   }
-  Scheduler::Commit(step);
+  scheduler_.Commit(step);
   ++own_stats_.steps;
   for (const StepPart& part : step.parts) HandOut(part);
 }
@@ -229,13 +241,17 @@ void EngineImpl::Finish(Request* request) {
   --in_flight_;
   // Whoever waits for the end sees its place and its pages free.
   stats_.running = scheduler_.running();
-  stats_.kv_pages_used = pool_.used();
+  stats_.kv_pages_used = pool_.used() - prefixes_.unheld();
+  stats_.kv_pages_cached = prefixes_.unheld();
 }
 
 void EngineImpl::PublishStats() {
   own_stats_.running = scheduler_.running();
   own_stats_.preemptions = scheduler_.preemptions();
-  own_stats_.kv_pages_used = pool_.used();
+  own_stats_.kv_pages_used = pool_.used() - prefixes_.unheld();
+  own_stats_.kv_pages_cached = prefixes_.unheld();
+  own_stats_.prefix_queries = scheduler_.prefix_queries();
+  own_stats_.prefix_hits = scheduler_.prefix_hits();
   own_stats_.oldest_waiting_seconds = 0;
   for (const auto& request : active_) {
     if (request->started()) continue;

@@ -11,7 +11,7 @@
 #include "absl/base/thread_annotations.h"
 #include "absl/synchronization/mutex.h"
 #include "base/thread_team.h"
-#include "engine/cache/page_pool.h"
+#include "engine/cache/prefix_cache.h"
 #include "engine/comm/communicator.h"
 #include "engine/engine.h"
 #include "engine/formats/checkpoint.h"
@@ -72,8 +72,10 @@ class EngineImpl final : public Engine {
 
   LoadedModel loaded_;
   SingleProcess comm_;
+  const std::string cache_secret_;
   PagePool pool_;
-  Scheduler scheduler_;  // engine thread only, as are the following two
+  PrefixCache prefixes_;  // engine thread only, as are the following three
+  Scheduler scheduler_;
   std::vector<std::unique_ptr<Request>> active_;
   std::vector<LogitsJob*> jobs_;
 

@@ -8,91 +8,13 @@
 #include <tuple>
 #include <vector>
 
-#include "absl/synchronization/mutex.h"
 #include "absl/synchronization/notification.h"
-#include "absl/time/time.h"
 #include "base/status.h"
+#include "engine/runtime/test_engine.h"
 #include "gtest/gtest.h"
 
 namespace inhouse::engine {
 namespace {
-
-constexpr const char* kModel = "tests/fixtures/models/llama";
-
-std::unique_ptr<Engine> LoadOrDie(EngineOptions options) {
-  options.model = kModel;
-  options.need_tokenizer = false;
-  absl::StatusOr<std::unique_ptr<Engine>> engine = Engine::Load(options);
-  EXPECT_TRUE(engine.ok()) << engine.status();
-  return *std::move(engine);
-}
-
-std::vector<TokenId> Prompt(int n, int seed) {
-  std::vector<TokenId> ids;
-  for (int i = 0; i < n; ++i) ids.push_back((i * 37 + seed * 11) % 250);
-  return ids;
-}
-
-// Collects the events of one request; Wait() returns when it has ended.
-class Collector {
- public:
-  EventCallback callback() {
-    return [this](TokenEvent event) {
-      absl::MutexLock lock(&mutex_);
-      ids_.insert(ids_.end(), event.ids.begin(), event.ids.end());
-      logprobs_.insert(logprobs_.end(), event.logprobs.begin(), event.logprobs.end());
-      if (!event.prompt_logprobs.empty()) prompt_logprobs_ = event.prompt_logprobs;
-      if (event.finish != FinishReason::kNone) ++ended_;
-      last_ = std::move(event);
-    };
-  }
-  TokenEvent Wait() {
-    absl::MutexLock lock(&mutex_);
-    const auto done = [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return ended_ > 0; };
-    EXPECT_TRUE(mutex_.AwaitWithTimeout(absl::Condition(&done), absl::Seconds(60)));
-    return last_;
-  }
-  void WaitForTokens(size_t n) {
-    absl::MutexLock lock(&mutex_);
-    const auto enough = [this, n]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
-      return ids_.size() >= n || ended_ > 0;
-    };
-    EXPECT_TRUE(mutex_.AwaitWithTimeout(absl::Condition(&enough), absl::Seconds(60)));
-  }
-  std::vector<TokenId> ids() {
-    absl::MutexLock lock(&mutex_);
-    return ids_;
-  }
-  std::vector<TokenLogprob> logprobs() {
-    absl::MutexLock lock(&mutex_);
-    return logprobs_;
-  }
-  std::vector<TokenLogprob> prompt_logprobs() {
-    absl::MutexLock lock(&mutex_);
-    return prompt_logprobs_;
-  }
-  int ended() {
-    absl::MutexLock lock(&mutex_);
-    return ended_;
-  }
-
- private:
-  absl::Mutex mutex_;
-  std::vector<TokenId> ids_ ABSL_GUARDED_BY(mutex_);
-  std::vector<TokenLogprob> logprobs_ ABSL_GUARDED_BY(mutex_);
-  std::vector<TokenLogprob> prompt_logprobs_ ABSL_GUARDED_BY(mutex_);
-  TokenEvent last_ ABSL_GUARDED_BY(mutex_);
-  int ended_ ABSL_GUARDED_BY(mutex_) = 0;
-};
-
-GenerateRequest Sampled(std::vector<TokenId> prompt, int64_t n) {
-  GenerateRequest request;
-  request.prompt_ids = std::move(prompt);
-  request.max_tokens = n;
-  request.ignore_eos = true;
-  request.sampling.seed = 42;
-  return request;
-}
 
 // Each type of the KV cache takes the bytes that it says, and the answer stays near that of f32.
 TEST(EngineTest, TypesOfTheKvCache) {

@@ -77,6 +77,7 @@ bool Request::IsEnd(TokenId id) const {
 }
 
 void Request::Emit(TokenEvent event) {
+  usage_.cached_tokens = std::max(request_.assume_cached, sequence_.cached);
   event.usage = usage_;
   if (on_event_) on_event_(std::move(event));
 }

@@ -5,9 +5,10 @@
 #include <cstdint>
 #include <deque>
 #include <optional>
+#include <unordered_set>
 #include <vector>
 
-#include "engine/cache/page_pool.h"
+#include "engine/cache/prefix_cache.h"
 #include "engine/models/step_plan.h"
 
 namespace inhouse::engine {
@@ -29,9 +30,18 @@ struct Sequence {
   // For measurements: so many first tokens count as computed when the sequence is admitted; their
   // pages hold a filling instead of keys and values.
   int64_t assumed = 0;
+  // Who may share its pages, and with whom (RootKey); none: they are its own.
+  std::optional<PrefixKey> root = {};
+  int64_t cached = 0;  // of the prompt, taken from the prefix tree when it was first admitted
   std::vector<PageId> pages = {};
   std::vector<std::byte*> page_data = {};
+  int64_t published = 0;             // of the pages, from the first on: those of the prefix tree
+  std::vector<PrefixKey> keys = {};  // of its full pages, as far as they were needed
+  bool looked_up = false;            // it was counted as a query
+  bool preempted = false;
 
+  // Something is wanted of each of its tokens, so none may be taken from the prefix tree.
+  bool every_row() const { return all_logits || hidden == HiddenRows::kAll; }
   int64_t pending() const { return static_cast<int64_t>(tokens.size()) - computed; }
 };
 
@@ -53,10 +63,14 @@ struct Step {
 // Continuous batching: every running sequence decodes one token a step, and what is left of the
 // step's rows is filled with prefill chunks, first come first served. When pages run out, the
 // sequence that came last gives all its pages back and is computed again later (its bytes stay the
-// same: results do not depend on the batch). Used by the engine thread only.
+// same: results do not depend on the batch).
+//
+// Full pages go to the prefix tree as soon as they are computed. A sequence takes from it what it
+// would compute next, whenever it is at the beginning of a page, and waits a step where another
+// sequence of the step computes just that. Used by the engine thread only.
 class Scheduler {
  public:
-  Scheduler(const StepLimits& limits, PagePool* pool);
+  Scheduler(const StepLimits& limits, PrefixCache* cache);
 
   void Add(Sequence* sequence);     // to the end of the queue
   void Remove(Sequence* sequence);  // finished or cancelled: gives its pages back
@@ -64,14 +78,21 @@ class Scheduler {
   // The next step; none if there is nothing to do.
   std::optional<Step> Next();
   // The step was computed: its tokens are in the pages.
-  static void Commit(const Step& step);
+  void Commit(const Step& step);
 
   int64_t running() const { return static_cast<int64_t>(running_.size()); }
   int64_t waiting() const { return static_cast<int64_t>(waiting_.size()); }
   int64_t preemptions() const { return preemptions_; }
+  // Prompt tokens that were looked for in the prefix tree, and found there.
+  int64_t prefix_queries() const { return prefix_queries_; }
+  int64_t prefix_hits() const { return prefix_hits_; }
 
  private:
-  void AddPart(Sequence* sequence, int64_t tokens, Step* step) const;
+  void AddPart(Sequence* sequence, int64_t tokens, Step* step);
+  int64_t Reuse(Sequence* sequence);
+  void CountHits(Sequence* sequence, int64_t tokens);
+  void Publish(Sequence* sequence);
+  bool ComputedByAnother(Sequence& sequence) const;
   int64_t ChunkOf(const Sequence& sequence, const Step& step) const;
   bool GrowPages(Sequence* sequence, int64_t tokens);  // false: not enough free pages
   void ReleasePages(Sequence* sequence);
@@ -81,10 +102,13 @@ class Scheduler {
   void Admit(Step* step);
 
   StepLimits limits_;
-  PagePool* pool_;
+  PrefixCache* cache_;
   std::vector<Sequence*> running_;  // in order of arrival
   std::deque<Sequence*> waiting_;
+  std::unordered_set<PrefixKey, PrefixKeyHash> in_step_;  // pages that the step works on
   int64_t preemptions_ = 0;
+  int64_t prefix_queries_ = 0;
+  int64_t prefix_hits_ = 0;
 };
 
 }  // namespace inhouse::engine

@@ -20,7 +20,7 @@ std::vector<int64_t> RunStep(Scheduler& scheduler) {
   std::vector<int64_t> rows;
   auto step = scheduler.Next();
   if (!step) return rows;
-  Scheduler::Commit(*step);
+  scheduler.Commit(*step);
   for (const StepPart& part : step->parts) {
     rows.push_back(part.tokens);
     if (part.sequence->pending() == 0) part.sequence->tokens.push_back(1);
@@ -32,7 +32,8 @@ constexpr StepLimits kLimits{.rows = 100, .logit_rows = 16, .sequences = 4, .con
 
 TEST(SchedulerTest, PrefillsInChunksAndMixesDecodes) {
   PagePool pool(64, 100);
-  Scheduler scheduler(kLimits, &pool);
+  PrefixCache cache(&pool);
+  Scheduler scheduler(kLimits, &cache);
   auto a = Prompt(30);
   auto b = Prompt(150);
   scheduler.Add(a.get());
@@ -51,7 +52,8 @@ TEST(SchedulerTest, PrefillsInChunksAndMixesDecodes) {
 
 TEST(SchedulerTest, PlanNamesRowsPositionsAndLogits) {
   PagePool pool(64, 100);
-  Scheduler scheduler(kLimits, &pool);
+  PrefixCache cache(&pool);
+  Scheduler scheduler(kLimits, &cache);
   auto a = Prompt(3);
   auto b = Prompt(5);
   b->all_logits = true;
@@ -68,7 +70,8 @@ TEST(SchedulerTest, PlanNamesRowsPositionsAndLogits) {
 
 TEST(SchedulerTest, LimitsSequencesAndChunks) {
   PagePool pool(64, 100);
-  Scheduler scheduler(kLimits, &pool);
+  PrefixCache cache(&pool);
+  Scheduler scheduler(kLimits, &cache);
   std::vector<std::unique_ptr<Sequence>> all;
   for (int i = 0; i < 6; ++i) {
     all.push_back(Prompt(10));
@@ -81,7 +84,8 @@ TEST(SchedulerTest, LimitsSequencesAndChunks) {
 
 TEST(SchedulerTest, PreemptsTheLastWhenPagesRunOut) {
   PagePool pool(64, 3);
-  Scheduler scheduler(kLimits, &pool);
+  PrefixCache cache(&pool);
+  Scheduler scheduler(kLimits, &cache);
   auto a = Prompt(64);
   auto b = Prompt(64);
   scheduler.Add(a.get());
@@ -102,7 +106,9 @@ TEST(SchedulerTest, PreemptsTheLastWhenPagesRunOut) {
 
 TEST(SchedulerTest, TwoLongPrefillsDoNotLockEachOther) {
   PagePool pool(64, 4);
-  Scheduler scheduler({.rows = 100, .logit_rows = 4, .sequences = 4, .context_tokens = 256}, &pool);
+  PrefixCache cache(&pool);
+  Scheduler scheduler({.rows = 100, .logit_rows = 4, .sequences = 4, .context_tokens = 256},
+                      &cache);
   auto a = Prompt(250);
   auto b = Prompt(250);
   a->chunk_max = 64;
@@ -111,6 +117,95 @@ TEST(SchedulerTest, TwoLongPrefillsDoNotLockEachOther) {
   scheduler.Add(b.get());
   for (int i = 0; i < 8; ++i) RunStep(scheduler);  // beyond 256 tokens the pool is too small
   EXPECT_GE(a->computed, 250);
+}
+
+std::unique_ptr<Sequence> Shared(int64_t tokens) {
+  auto sequence = Prompt(tokens);
+  sequence->root = RootKey("secret", {});
+  return sequence;
+}
+
+TEST(SchedulerTest, ALaterSequenceTakesTheWholePagesOfAPrefix) {
+  PagePool pool(64, 100);
+  PrefixCache cache(&pool);
+  Scheduler scheduler(kLimits, &cache);
+  auto a = Shared(150);
+  scheduler.Add(a.get());
+  RunStep(scheduler);
+  RunStep(scheduler);
+  auto b = Shared(150);
+  auto c = Shared(128);  // all its pages are known, but its last token must be computed
+  scheduler.Add(b.get());
+  scheduler.Add(c.get());
+  EXPECT_EQ(RunStep(scheduler), (std::vector<int64_t>{1, 22, 64}));
+  EXPECT_EQ(b->cached, 128);
+  EXPECT_EQ(c->cached, 64);
+  EXPECT_EQ(b->pages[1], a->pages[1]);
+  EXPECT_EQ(c->pages[1], a->pages[1]);  // computed, then found to be known
+  EXPECT_EQ(scheduler.prefix_queries(), 150 + 150 + 128);
+  EXPECT_EQ(scheduler.prefix_hits(), 192);
+  for (auto* sequence : {&a, &b, &c}) scheduler.Remove(sequence->get());
+  EXPECT_EQ(pool.used(), cache.unheld());
+}
+
+TEST(SchedulerTest, WhatAnotherComputesInThisStepIsAwaited) {
+  PagePool pool(64, 100);
+  PrefixCache cache(&pool);
+  Scheduler scheduler({.rows = 400, .logit_rows = 16, .sequences = 4, .context_tokens = 1000},
+                      &cache);
+  std::vector<std::unique_ptr<Sequence>> all;
+  for (int i = 0; i < 3; ++i) {
+    all.push_back(Shared(130));
+    scheduler.Add(all.back().get());
+  }
+  auto other = Prompt(20);  // passes those that wait
+  scheduler.Add(other.get());
+  EXPECT_EQ(RunStep(scheduler), (std::vector<int64_t>{130, 20}));
+  EXPECT_EQ(RunStep(scheduler), (std::vector<int64_t>{1, 1, 2, 2}));
+  EXPECT_EQ(all[2]->cached, 128);
+}
+
+TEST(SchedulerTest, WhoWaitsHoldsNoPage) {
+  PagePool pool(64, 4);
+  PrefixCache cache(&pool);
+  Scheduler scheduler(kLimits, &cache);
+  auto first = Shared(70);
+  scheduler.Add(first.get());
+  RunStep(scheduler);
+  scheduler.Remove(first.get());
+  EXPECT_EQ(cache.unheld(), 1);
+  auto big = Prompt(190);
+  scheduler.Add(big.get());
+  for (int i = 0; i < 3; ++i) RunStep(scheduler);
+  EXPECT_EQ(pool.used(), 4);
+  // Finds a page, but no room for a second one.
+  auto late = Shared(70);
+  scheduler.Add(late.get());
+  RunStep(scheduler);
+  EXPECT_EQ(scheduler.waiting(), 1);
+  for (int i = 0; i < 60; ++i) RunStep(scheduler);  // `big` takes the last page, too
+  EXPECT_GT(big->computed, 192);
+  EXPECT_EQ(scheduler.preemptions(), 0);
+  scheduler.Remove(big.get());
+  EXPECT_EQ(RunStep(scheduler), (std::vector<int64_t>{70}));
+}
+
+TEST(SchedulerTest, APreemptedSequenceFindsWhatIsLeftOfItsPages) {
+  PagePool pool(64, 5);
+  PrefixCache cache(&pool);
+  Scheduler scheduler(kLimits, &cache);
+  auto a = Prompt(64);
+  auto b = Shared(130);
+  scheduler.Add(a.get());
+  scheduler.Add(b.get());
+  while (scheduler.preemptions() == 0) RunStep(scheduler);
+  const int64_t known = cache.unheld();
+  EXPECT_GT(known, 0);
+  scheduler.Remove(a.get());
+  scheduler.Next();
+  EXPECT_GE(b->computed, 64 * known);
+  EXPECT_EQ(b->cached, 0);  // it is its own work that it finds
+  scheduler.Remove(b.get());
 }
 
 }  // namespace

@@ -113,6 +113,19 @@ void ReadStreamOptions(Fields* fields, GenerateParams* out) {
   if (auto error = inner.TakeError()) fields->Fail(*std::move(error));
 }
 
+void ReadCacheSalt(Fields* fields, std::string* out) {
+  std::optional<std::string> salt;
+  fields->Text("cache_salt", &salt);
+  if (!salt) return;
+  if (salt->empty() || salt->size() > kCacheSaltBytesMax) {
+    return fields->Fail(InvalidRequest("cache_salt", "invalid_value",
+                                       fmt::format("Invalid 'cache_salt': expected a string of 1 "
+                                                   "to {} bytes.",
+                                                   kCacheSaltBytesMax)));
+  }
+  *out = *std::move(salt);
+}
+
 // What would change the answer and cannot be honoured yet is refused; silence would be a wrong
 // answer.
 void RefuseUnsupported(Fields* fields) {
@@ -160,6 +173,7 @@ void ReadGenerateParams(const ModelBounds& bounds, Fields* fields, GenerateParam
   fields->Bool("ignore_eos", &out->ignore_eos);
   fields->Bool("include_stop_str_in_output", &out->include_stop);
   fields->Bool("skip_special_tokens", &out->skip_special_tokens);
+  ReadCacheSalt(fields, &out->cache_salt);
   RefuseUnsupported(fields);
 }
 

@@ -27,12 +27,14 @@ struct GenerateParams {
   bool ignore_eos = false;
   bool include_stop = false;
   bool skip_special_tokens = true;
+  std::string cache_salt = {};  // separates the request's prefixes from others of its tenant
   int64_t n = 1;
   bool stream = false;
   bool include_usage = false;  // a last chunk with the usage
 };
 
 inline constexpr int64_t kChoicesOfOnePromptMax = 16;
+inline constexpr size_t kCacheSaltBytesMax = 1024;
 inline constexpr size_t kStopStringsMax = 16;  // OpenAI allows 4, DeepSeek 16
 inline constexpr size_t kStopStringBytesMax = 1024;
 

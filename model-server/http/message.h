@@ -24,6 +24,7 @@ struct Request {
   Headers headers = {};
   std::string body = {};
   std::string remote = {};  // "127.0.0.1:50210"
+  std::string tenant = {};  // whom the guard found behind it; "" where everybody is one
   std::string id = {};      // x-request-id: the client's, if it is harmless, else ours
 };
 

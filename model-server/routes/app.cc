@@ -35,8 +35,10 @@ void RunOnWorker(const Exchange& exchange, Work work) {
   }
   auto gone = std::make_shared<std::atomic<bool>>(false);
   exchange.writer->OnClosed([gone] { *gone = true; });
-  GenerationSetup setup{
-      .context = context, .writer = exchange.writer, .arrival = std::chrono::steady_clock::now()};
+  GenerationSetup setup{.context = context,
+                        .writer = exchange.writer,
+                        .tenant = exchange.request->tenant,
+                        .arrival = std::chrono::steady_clock::now()};
   const bool added =
       context->worker->Add([work, gone, request = exchange.request, setup = std::move(setup)] {
         if (!*gone) work(request, setup);

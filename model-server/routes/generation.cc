@@ -28,6 +28,7 @@ void Generation::Launch(const std::shared_ptr<Generation>& generation,
   generation->sequences_.resize(requests.size());
   for (size_t i = 0; i < requests.size(); ++i) {
     generation->sequences_[i].max_tokens = requests[i].max_tokens;
+    requests[i].tenant = generation->setup_.tenant;
     const bool waits = generation->patient() && (i >= kAtOnce || !generation->later_.empty());
     if (waits) {
       generation->later_.emplace_back(i, std::move(requests[i]));
@@ -159,7 +160,6 @@ void Generation::RecordEnd(size_t index, const engine::TokenEvent& event, std::s
   const double e2e = Seconds(setup_.arrival, std::chrono::steady_clock::now());
   monitoring::RequestRecord record{.finish_reason = std::move(finish_name),
                                    .prompt_tokens = sequence.usage.prompt_tokens,
-                                   .cached_tokens = sequence.usage.cached_tokens,
                                    .generation_tokens = sequence.usage.completion_tokens,
                                    .max_tokens = sequence.max_tokens,
                                    .n = setup_.params.n,

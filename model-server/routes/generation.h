@@ -22,6 +22,7 @@ struct GenerationSetup {
   std::shared_ptr<ResponseWriter> writer = {};
   AnswerHead head = {};
   GenerateParams params = {};
+  std::string tenant = {};  // who asks: prefixes are shared within a tenant only
   SteadyTime arrival = {};
 };
 

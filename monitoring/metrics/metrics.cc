@@ -238,9 +238,6 @@ void Metrics::OnFinished(const RequestRecord& record) {
   model->request_generation->Observe(static_cast<double>(record.generation_tokens));
   model->request_max->Observe(static_cast<double>(record.max_tokens));
   model->request_n->Observe(static_cast<double>(record.n));
-  model->cache_queries->Increment(static_cast<double>(record.prompt_tokens));
-  model->cache_hits->Increment(static_cast<double>(record.cached_tokens));
-  model->prompt_cached->Increment(static_cast<double>(record.cached_tokens));
   if (record.first_token_seconds) model->first_token->Observe(*record.first_token_seconds);
   if (record.queue_seconds) model->queue->Observe(*record.queue_seconds);
   if (record.prefill_seconds) model->prefill->Observe(*record.prefill_seconds);
@@ -274,6 +271,9 @@ void Metrics::SetEngine(const engine::EngineStats& stats) {
   CatchUp(*model->prompt_tokens, stats.prompt_tokens);
   CatchUp(*model->generation_tokens, stats.generation_tokens);
   CatchUp(*model->preemptions, stats.preemptions);
+  CatchUp(*model->cache_queries, stats.prefix_queries);
+  CatchUp(*model->cache_hits, stats.prefix_hits);
+  CatchUp(*model->prompt_cached, stats.prefix_hits);
   CatchUp(*model->steps, stats.steps);
 }
 

@@ -23,7 +23,6 @@ struct ModelLabels {
 struct RequestRecord {
   std::string finish_reason = {};  // stop, length, tool_calls, abort or error
   int64_t prompt_tokens = 0;
-  int64_t cached_tokens = 0;
   int64_t generation_tokens = 0;
   int64_t max_tokens = 0;  // asked for
   int64_t n = 1;

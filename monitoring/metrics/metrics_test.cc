@@ -33,6 +33,8 @@ TEST(Metrics, EngineGaugesAndCounters) {
   stats.prompt_tokens = 100;
   metrics.SetEngine(stats);
   stats.prompt_tokens = 150;
+  stats.prefix_queries = 200;
+  stats.prefix_hits = 50;
   metrics.SetEngine(stats);
   const std::string text = metrics.Text();
   const std::string labels = "{engine=\"0\",model_name=\"m\"}";
@@ -40,6 +42,9 @@ TEST(Metrics, EngineGaugesAndCounters) {
   EXPECT_TRUE(Has(text, "vllm:num_requests_waiting" + labels + " 2"));
   EXPECT_TRUE(Has(text, "vllm:kv_cache_usage_perc" + labels + " 0.25"));
   EXPECT_TRUE(Has(text, "vllm:prompt_tokens_total" + labels + " 150"));
+  EXPECT_TRUE(Has(text, "vllm:prefix_cache_queries_total" + labels + " 200"));
+  EXPECT_TRUE(Has(text, "vllm:prefix_cache_hits_total" + labels + " 50"));
+  EXPECT_TRUE(Has(text, "vllm:prompt_tokens_cached_total" + labels + " 50"));
 }
 
 TEST(Metrics, FinishedRequest) {
@@ -47,7 +52,6 @@ TEST(Metrics, FinishedRequest) {
   metrics.DescribeModel({.name = "m", .context_tokens = 100});
   metrics.OnFinished({.finish_reason = "stop",
                       .prompt_tokens = 10,
-                      .cached_tokens = 4,
                       .generation_tokens = 5,
                       .max_tokens = 16,
                       .n = 2,
@@ -65,7 +69,6 @@ TEST(Metrics, FinishedRequest) {
   EXPECT_TRUE(Has(text, "vllm:time_to_first_token_seconds_bucket{" + labels + ",le=\"1\"} 1"));
   EXPECT_TRUE(Has(text, "vllm:time_to_first_token_seconds_bucket{" + labels + ",le=\"2560\"} 1"));
   EXPECT_TRUE(Has(text, "vllm:request_time_per_output_token_seconds_sum{" + labels + "} 0.5"));
-  EXPECT_TRUE(Has(text, "vllm:prefix_cache_hits_total{" + labels + "} 4"));
   EXPECT_TRUE(Has(text, "vllm:request_prompt_tokens_bucket{" + labels + ",le=\"100\"} 1"));
   EXPECT_FALSE(Has(text, "vllm:request_prompt_tokens_bucket{" + labels + ",le=\"200\"} 1"));
 }

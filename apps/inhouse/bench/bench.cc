@@ -50,6 +50,7 @@ std::vector<Phase> PhasesOf(const BenchFlags& flags) {
 engine::EngineOptions OptionsFor(const BenchFlags& flags, const std::vector<Phase>& phases) {
   engine::EngineOptions options = flags.engine;
   options.need_tokenizer = false;
+  options.prefix_cache = false;  // every run computes its whole prompt
   options.profile = flags.kernels;
   options.max_sequences = 1;
   int64_t longest = 0;

@@ -40,7 +40,11 @@ struct EngineOptions {
   int max_sequences = 16;        // that run at the same time
   int64_t prefill_chunk = 512;   // prompt tokens of one step at most
   int queue_max = 256;           // waiting requests; more are refused
-  bool profile = false;          // measure where the time of steps goes: Engine::profile()
+  bool prefix_cache = true;      // prompts share the pages of prefixes that were computed before
+  // From which the keys of shared prefixes are derived, so that no tenant can name another's;
+  // "" = a random one for each start.
+  std::string cache_secret = {};
+  bool profile = false;  // measure where the time of steps goes: Engine::profile()
   // A file of SavePacked (engine/pack.h) whose panels are mapped; refused if it does not fit the
   // model. Without one, `packed_cache` is a directory where such a file is looked for; what does
   // not fit there is passed over. "" = weights are packed at each load.
@@ -55,6 +59,11 @@ enum class Pooling : uint8_t { kMean, kLast };
 
 struct GenerateRequest {
   std::vector<TokenId> prompt_ids = {};
+  // On whose behalf: pages of prefixes are shared within a tenant only. Given by the server from
+  // what it knows of the client, never by the client.
+  std::string tenant = {};
+  std::string cache_salt = {};      // the client's own: separates its prefixes further
+  std::string cache_identity = {};  // what else the cached rows depend on: the adapter
   SamplingOptions sampling = {};
   int64_t max_tokens = 16;             // >= 0; bounded by the context
   int64_t min_tokens = 0;              // no end token before
@@ -169,10 +178,13 @@ struct ModelInfo {
 struct EngineStats {
   int64_t running = 0;
   int64_t waiting = 0;
-  int64_t kv_pages_used = 0;
+  int64_t kv_pages_used = 0;    // by requests; without those that are only kept for later ones
+  int64_t kv_pages_cached = 0;  // kept for later ones: given up when a request needs them
   int64_t kv_pages_total = 0;
   int64_t prompt_tokens = 0;  // computed
   int64_t generation_tokens = 0;
+  int64_t prefix_queries = 0;  // prompt tokens that were looked for in the prefix tree
+  int64_t prefix_hits = 0;     // and found there
   int64_t steps = 0;
   int64_t preemptions = 0;
   double oldest_waiting_seconds = 0;
