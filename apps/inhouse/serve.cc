@@ -210,6 +210,18 @@ VerbRun SetUpServe(CLI::App& app) {
                  "prompt tokens of one step at most: shorter steps let others speak sooner")
       ->capture_default_str()
       ->check(CLI::Range(1, 65536));
+  app.add_option("--step-ms", flags->engine.step_ms,
+                 "while answers go on, new prompts are computed in pieces that take so long "
+                 "together with them")
+      ->capture_default_str()
+      ->check(CLI::Range(1.0, 60000.0));
+  app.add_option_function<std::string>(
+         "--scheduling-policy",
+         [flags](const std::string& value) { flags->app.client_priority = value == "priority"; },
+         "fair: tenants take turns; priority: also, a request's `priority` may be negative to pass "
+         "all others")
+      ->default_str("fair")
+      ->check(CLI::IsMember({"fair", "priority"}));
   app.add_option_function<std::string>(
          "--prefix-cache",
          [flags](const std::string& value) { flags->engine.prefix_cache = value == "on"; },

@@ -36,7 +36,8 @@ EngineImpl::EngineImpl(LoadedModel loaded)
                                                          : loaded_.options.cache_secret),
       pool_(loaded_.model->facts().page_bytes, loaded_.plan.pages),
       prefixes_(&pool_),
-      scheduler_(loaded_.plan.limits, &prefixes_) {
+      scheduler_(loaded_.plan.limits, &prefixes_),
+      pace_(loaded_.options.step_ms, loaded_.plan.limits.rows) {
   own_stats_.kv_pages_total = pool_.total();
   stats_ = own_stats_;
   if (loaded_.options.profile) loaded_.model->set_profile(&own_profile_);
@@ -62,10 +63,14 @@ absl::StatusOr<std::unique_ptr<Session>> EngineImpl::Submit(GenerateRequest requ
         cache_secret_,
         {.tenant = request.tenant, .salt = request.cache_salt, .identity = request.cache_identity});
   }
+  std::string tenant = request.tenant;
+  const int priority = request.priority;
   auto inner =
       std::make_unique<Request>(std::move(request), std::move(on_event), loaded_.tokenizer.get(),
                                 loaded_.info.end_tokens, *loaded_.kernels->elementwise);
   inner->sequence().root = root;
+  inner->sequence().tenant = std::move(tenant);
+  inner->sequence().priority = priority;
   auto session = std::make_unique<SessionImpl>(inner->cancel_flag());
   absl::MutexLock lock(&mutex_);
   if (draining_ || stop_)
@@ -172,7 +177,7 @@ void EngineImpl::RunStep(const Step& step) {
     if (part != step.parts.end() && !request->started()) request->Started(now);
   }
   PublishStats();  // who runs is known before the step, which may take long
-  loaded_.model->Forward(*loaded_.team, comm_, step.plan);
+  Compute(step);
   if (loaded_.options.profile) {  // before anybody hears of the step's tokens
     absl::MutexLock lock(&mutex_);
     profile_ = own_profile_;
@@ -180,6 +185,20 @@ void EngineImpl::RunStep(const Step& step) {
   scheduler_.Commit(step);
   ++own_stats_.steps;
   for (const StepPart& part : step.parts) HandOut(part);
+}
+
+// A step, and what it says about the next ones.
+void EngineImpl::Compute(const Step& step) {
+  int64_t answer_rows = 0;
+  for (const StepPart& part : step.parts) {
+    const bool answer = part.tokens == 1 && part.sequence->computed >= part.sequence->prompt_tokens;
+    answer_rows += answer ? 1 : 0;
+  }
+  const auto begin = Request::Clock::now();
+  loaded_.model->Forward(*loaded_.team, comm_, step.plan);
+  const std::chrono::duration<double, std::milli> took = Request::Clock::now() - begin;
+  pace_.Observe(answer_rows, step.plan.rows() - answer_rows, took.count());
+  scheduler_.set_prefill_rows(pace_.prompt_rows());
 }
 
 void EngineImpl::HandOut(const StepPart& part) {

@@ -18,6 +18,7 @@
 #include "engine/models/model.h"
 #include "engine/runtime/byte_plan.h"
 #include "engine/runtime/request.h"
+#include "engine/runtime/step_pace.h"
 #include "engine/scheduler/scheduler.h"
 
 namespace inhouse::engine {
@@ -65,6 +66,7 @@ class EngineImpl final : public Engine {
   bool TakeArrivals() ABSL_LOCKS_EXCLUDED(mutex_);  // false: stop
   void DropCancelled();
   void RunStep(const Step& step) ABSL_LOCKS_EXCLUDED(mutex_);
+  void Compute(const Step& step);
   void HandOut(const StepPart& part);
   void HandOutLogits(LogitsJob& job, const StepPart& part) ABSL_LOCKS_EXCLUDED(mutex_);
   void Finish(Request* request);
@@ -76,6 +78,7 @@ class EngineImpl final : public Engine {
   PagePool pool_;
   PrefixCache prefixes_;  // engine thread only, as are the following three
   Scheduler scheduler_;
+  StepPace pace_;
   std::vector<std::unique_ptr<Request>> active_;
   std::vector<LogitsJob*> jobs_;
 

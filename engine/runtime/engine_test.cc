@@ -103,15 +103,30 @@ TEST(EngineTest, PreemptionDoesNotChangeAnswers) {
   EXPECT_EQ(tight->stats().kv_pages_used, 0);
 }
 
+// Cancelled while a token is handed out: the next thing that happens is the end, and its pages are
+// free.
 TEST(EngineTest, CancelEndsARequestWithinAStep) {
   const auto engine = LoadOrDie({.threads = 1});
   Collector collector;
-  auto session = engine->Submit(Sampled(Prompt(4, 1), 400), collector.callback());
-  ASSERT_TRUE(session.ok());
-  collector.WaitForTokens(3);
-  (*session)->Cancel();
+  absl::Notification submitted;
+  std::unique_ptr<Session> session;
+  int tokens = 0;
+  auto one = engine->Submit(Sampled(Prompt(100, 1), 400),
+                            [&, collect = collector.callback()](TokenEvent event) {
+                              submitted.WaitForNotification();
+                              collect(std::move(event));
+                              if (++tokens == 3) session->Cancel();
+                            });
+  ASSERT_TRUE(one.ok());
+  session = *std::move(one);
+  submitted.Notify();
   EXPECT_EQ(collector.Wait().finish, FinishReason::kCancelled);
-  EXPECT_LT(collector.ids().size(), 400U);
+  EXPECT_EQ(collector.ids().size(), 3U);
+  engine->Drain(60);
+  const EngineStats stats = engine->stats();
+  EXPECT_EQ(stats.kv_pages_used, 0);
+  EXPECT_EQ(stats.kv_pages_cached, 1);  // the whole one of its prompt
+  EXPECT_EQ(stats.steps, 3);
 }
 
 TEST(EngineTest, LogprobsAgreeWithLogits) {

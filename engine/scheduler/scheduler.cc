@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstring>
 #include <span>
+#include <tuple>
 #include <utility>
 
 #include "base/check.h"
@@ -14,6 +15,14 @@ namespace {
 // A small finite number in every type that pages may hold (float16 0.08, float8 0.8). Untouched
 // memory would be one shared page of zeros, which costs nothing to read.
 constexpr int kFilling = 0x2D;
+
+constexpr const char* kOneFits = "a single sequence always fits (checked when it is submitted)";
+
+// Who is served first.
+bool Before(const Sequence* a, const Sequence* b) {
+  return std::tie(a->priority, a->account->served, a->arrival) <
+         std::tie(b->priority, b->account->served, b->arrival);
+}
 
 std::span<const int32_t> TokensOfPage(const Sequence& sequence, int64_t page) {
   return std::span(sequence.tokens).subspan(static_cast<size_t>(page * kPageTokens), kPageTokens);
@@ -36,20 +45,34 @@ const PrefixKey& KeyOfPage(Sequence& sequence, int64_t page) {
 Scheduler::Scheduler(const StepLimits& limits, PrefixCache* cache)
     : limits_(limits), cache_(cache) {}
 
-void Scheduler::Add(Sequence* sequence) { waiting_.push_back(sequence); }
+void Scheduler::Add(Sequence* sequence) {
+  sequence->arrival = arrivals_++;
+  sequence->account = shares_.Enter(sequence->tenant);
+  waiting_.push_back(sequence);
+}
 
 void Scheduler::Remove(Sequence* sequence) {
   ReleasePages(sequence);
   std::erase(running_, sequence);
   std::erase(waiting_, sequence);
+  shares_.Leave(std::exchange(sequence->account, nullptr));
 }
 
 std::optional<Step> Scheduler::Next() {
   Step step;
   in_step_.clear();
+  rows_left_ = limits_.rows;
+  logits_left_ = limits_.logit_rows;
+  YieldToPriority();
   AddDecodes(&step);
+  if (!step.parts.empty()) rows_left_ = std::min(rows_left_, prefill_rows_);
   AddPrefills(&step);
-  Admit(&step);
+  if (step.parts.empty() && !running_.empty()) {
+    // Prefills block each other's last pages: the last of them steps back.
+    INHOUSE_CHECK(running_.size() > 1, kOneFits);
+    Preempt();
+    AddPrefills(&step);
+  }
   if (step.parts.empty()) return std::nullopt;
   // Slices refer to page lists, which no longer change.
   for (const StepPart& part : step.parts) {
@@ -68,6 +91,8 @@ std::optional<Step> Scheduler::Next() {
 
 void Scheduler::Commit(const Step& step) {
   for (const StepPart& part : step.parts) {
+    const bool answer = part.sequence->computed >= part.sequence->prompt_tokens;
+    part.sequence->account->served += part.tokens * (answer ? FairShare::kAnswerWeight : 1);
     part.sequence->computed += part.tokens;
     Publish(part.sequence);
   }
@@ -139,6 +164,8 @@ void Scheduler::AddPart(Sequence* sequence, int64_t tokens, Step* step) {
     part.hidden_begin = before.hidden_begin + before.hidden;
   }
   step->parts.push_back(part);
+  rows_left_ -= tokens;
+  logits_left_ -= logits;
   if (!sequence->root) return;
   const int64_t full = static_cast<int64_t>(sequence->tokens.size()) / kPageTokens;
   const int64_t end_page = (sequence->computed + tokens - 1) / kPageTokens;
@@ -148,18 +175,12 @@ void Scheduler::AddPart(Sequence* sequence, int64_t tokens, Step* step) {
 }
 
 // How many tokens of a prefill fit into what the step has left.
-int64_t Scheduler::ChunkOf(const Sequence& sequence, const Step& step) const {
-  int64_t rows = limits_.rows;
-  int64_t logits = limits_.logit_rows;
-  for (const StepPart& part : step.parts) {
-    rows -= part.tokens;
-    logits -= part.logits;
-  }
-  int64_t chunk = std::min(sequence.pending(), rows);
+int64_t Scheduler::ChunkOf(const Sequence& sequence) const {
+  int64_t chunk = std::min(sequence.pending(), rows_left_);
   if (sequence.chunk_max > 0) chunk = std::min(chunk, sequence.chunk_max);
   if (sequence.hidden != HiddenRows::kNone) return chunk;
-  if (sequence.all_logits) chunk = std::min(chunk, logits);
-  return logits > 0 ? chunk : 0;
+  if (sequence.all_logits) chunk = std::min(chunk, logits_left_);
+  return logits_left_ > 0 ? chunk : 0;
 }
 
 bool Scheduler::GrowPages(Sequence* sequence, int64_t tokens) {
@@ -190,16 +211,27 @@ void Scheduler::ReleasePages(Sequence* sequence) {
 }
 
 void Scheduler::Preempt() {
-  INHOUSE_CHECK(running_.size() > 1,
-                "a single sequence always fits (checked when it is submitted)");
   Sequence* last = running_.back();
   running_.pop_back();
   ReleasePages(last);
   last->logits_from = std::max(last->logits_from, last->computed);
   last->computed = 0;
   last->preempted = true;
-  waiting_.push_front(last);
+  waiting_.push_back(last);  // with the number of its first arrival
   ++preemptions_;
+}
+
+// A place, or the pages of its first chunk, for the best of those that wait, from those that run
+// with a higher number.
+void Scheduler::YieldToPriority() {
+  if (waiting_.empty() || running_.empty()) return;
+  const Sequence* best = *std::ranges::min_element(waiting_, Before);
+  const int64_t chunk = std::min(best->pending(), limits_.rows);
+  const int64_t pages = (chunk + kPageTokens - 1) / kPageTokens;
+  while (!running_.empty() && running_.back()->priority > best->priority &&
+         (running() >= limits_.sequences || cache_->available() < pages)) {
+    Preempt();
+  }
 }
 
 void Scheduler::AddDecodes(Step* step) {
@@ -207,48 +239,77 @@ void Scheduler::AddDecodes(Step* step) {
   for (size_t i = 0; i < running_.size(); ++i) {
     Sequence* sequence = running_[i];
     if (sequence->pending() != 1) continue;
-    while (i < running_.size() && !GrowPages(sequence, 1)) Preempt();
+    while (i < running_.size() && !GrowPages(sequence, 1)) {
+      INHOUSE_CHECK(running_.size() > 1, kOneFits);
+      Preempt();
+    }
     if (i < running_.size()) AddPart(sequence, 1, step);
   }
 }
 
+// Pages for so many more tokens, if need be from those that run with a higher number and have no
+// part in the step: what stands in it must not lose its pages.
+bool Scheduler::MakeRoom(Sequence* sequence, int64_t tokens, const Step& step) {
+  while (!GrowPages(sequence, tokens)) {
+    if (running_.empty() || running_.back()->priority <= sequence->priority) return false;
+    const Sequence* last = running_.back();
+    const auto is_last = [last](const StepPart& part) { return part.sequence == last; };
+    if (std::ranges::any_of(step.parts, is_last)) return false;
+    Preempt();
+  }
+  return true;
+}
+
 void Scheduler::AddPrefills(Step* step) {
-  for (size_t i = 0; i < running_.size(); ++i) {
-    Sequence* sequence = running_[i];
-    if (sequence->pending() <= 1) continue;
-    CountHits(sequence, Reuse(sequence));
-    if (ComputedByAnother(*sequence)) continue;
-    const int64_t chunk = ChunkOf(*sequence, *step);
-    // A sequence that already stands in the step must not lose its pages: wait for the next step
-    // instead.
-    if (chunk > 0 && GrowPages(sequence, chunk)) AddPart(sequence, chunk, step);
+  std::vector<Sequence*> candidates;
+  for (Sequence* sequence : running_) {
+    if (sequence->pending() > 1) candidates.push_back(sequence);
+  }
+  if (running() < limits_.sequences) {
+    candidates.insert(candidates.end(), waiting_.begin(), waiting_.end());
+  }
+  std::ranges::sort(candidates, Before);
+  bool admit = true;  // false: pages are short, and who comes next must not take the last ones
+  for (Sequence* sequence : candidates) {
+    if (rows_left_ <= 0 || logits_left_ <= 0) return;
+    if (std::ranges::find(running_, sequence) != running_.end()) {
+      admit = Continue(sequence, step) && admit;
+    } else if (admit && running() < limits_.sequences) {
+      admit = Admit(sequence, step);
+    }
   }
 }
 
-void Scheduler::Admit(Step* step) {
-  for (size_t i = 0; i < waiting_.size() && running() < limits_.sequences;) {
-    Sequence* sequence = waiting_[i];
-    sequence->computed = std::max(sequence->computed, sequence->assumed);
-    const int64_t taken = Reuse(sequence);
-    const bool deferred = ComputedByAnother(*sequence);
-    const int64_t chunk = deferred ? 0 : ChunkOf(*sequence, *step);
-    if (chunk <= 0 || !GrowPages(sequence, chunk)) {
-      // While it waits it holds nothing: those that run must be able to take every page.
-      ReleasePages(sequence);
-      sequence->computed = 0;
-      if (!deferred) break;
-      ++i;
-      continue;
-    }
-    CountHits(sequence, taken);
-    waiting_.erase(waiting_.begin() + static_cast<std::ptrdiff_t>(i));
-    running_.push_back(sequence);
-    AddPart(sequence, chunk, step);
+// False: it needs pages that there are not.
+bool Scheduler::Continue(Sequence* sequence, Step* step) {
+  CountHits(sequence, Reuse(sequence));
+  if (ComputedByAnother(*sequence)) return true;
+  const int64_t chunk = ChunkOf(*sequence);
+  if (!MakeRoom(sequence, chunk, *step)) return false;
+  AddPart(sequence, chunk, step);
+  return true;
+}
+
+// False: it needs pages that there are not.
+bool Scheduler::Admit(Sequence* sequence, Step* step) {
+  sequence->computed = std::max(sequence->computed, sequence->assumed);
+  const int64_t taken = Reuse(sequence);
+  const bool deferred = ComputedByAnother(*sequence);
+  const int64_t chunk = deferred ? 0 : ChunkOf(*sequence);
+  if (deferred || !MakeRoom(sequence, chunk, *step)) {
+    // While it waits it holds nothing: those that run must be able to take every page.
+    ReleasePages(sequence);
+    sequence->computed = 0;
+    return deferred;
   }
-  if (!step->parts.empty() || running_.empty()) return;
-  // Prefills block each other's last pages: the one that came last steps back.
-  Preempt();
-  AddPrefills(step);
+  CountHits(sequence, taken);
+  std::erase(waiting_, sequence);
+  const auto place = std::ranges::upper_bound(running_, sequence, [](const auto* a, const auto* b) {
+    return std::tie(a->priority, a->arrival) < std::tie(b->priority, b->arrival);
+  });
+  running_.insert(place, sequence);
+  AddPart(sequence, chunk, step);
+  return true;
 }
 
 }  // namespace inhouse::engine

@@ -3,13 +3,15 @@
 #pragma once
 
 #include <cstdint>
-#include <deque>
+#include <limits>
 #include <optional>
+#include <string>
 #include <unordered_set>
 #include <vector>
 
 #include "engine/cache/prefix_cache.h"
 #include "engine/models/step_plan.h"
+#include "engine/scheduler/fair_share.h"
 
 namespace inhouse::engine {
 
@@ -21,6 +23,8 @@ enum class HiddenRows : uint8_t { kNone, kLast, kAll };
 struct Sequence {
   std::vector<int32_t> tokens;  // prompt and answer so far
   int64_t prompt_tokens = 0;
+  int priority = 0;         // lower numbers first
+  std::string tenant = {};  // tenants take turns
   int64_t computed = 0;     // tokens whose keys and values are in the pages
   bool all_logits = false;  // logits of every row, not only of the last
   int64_t logits_from =
@@ -38,6 +42,8 @@ struct Sequence {
   int64_t published = 0;             // of the pages, from the first on: those of the prefix tree
   std::vector<PrefixKey> keys = {};  // of its full pages, as far as they were needed
   bool looked_up = false;            // it was counted as a query
+  int64_t arrival = 0;               // its number, and its account: the scheduler's
+  FairShare::Tenant* account = nullptr;
   bool preempted = false;
 
   // Something is wanted of each of its tokens, so none may be taken from the prefix tree.
@@ -61,9 +67,10 @@ struct Step {
 };
 
 // Continuous batching: every running sequence decodes one token a step, and what is left of the
-// step's rows is filled with prefill chunks, first come first served. When pages run out, the
-// sequence that came last gives all its pages back and is computed again later (its bytes stay the
-// same: results do not depend on the batch).
+// step's rows is filled with prefill chunks. Who is first: the lower priority number, then the
+// tenant that was served least, then who came first. When pages run out, the sequence with the
+// highest priority number that came last gives all its pages back and is computed again later (its
+// bytes stay the same: results do not depend on the batch).
 //
 // Full pages go to the prefix tree as soon as they are computed. A sequence takes from it what it
 // would compute next, whenever it is at the beginning of a page, and waits a step where another
@@ -72,8 +79,12 @@ class Scheduler {
  public:
   Scheduler(const StepLimits& limits, PrefixCache* cache);
 
-  void Add(Sequence* sequence);     // to the end of the queue
+  void Add(Sequence* sequence);
   void Remove(Sequence* sequence);  // finished or cancelled: gives its pages back
+
+  // At most so many rows of prompts in a step in which answers go on: what bounds its time. The
+  // scheduler has no clock; whoever has one sets it between steps.
+  void set_prefill_rows(int64_t rows) { prefill_rows_ = rows; }
 
   // The next step; none if there is nothing to do.
   std::optional<Step> Next();
@@ -93,18 +104,26 @@ class Scheduler {
   void CountHits(Sequence* sequence, int64_t tokens);
   void Publish(Sequence* sequence);
   bool ComputedByAnother(Sequence& sequence) const;
-  int64_t ChunkOf(const Sequence& sequence, const Step& step) const;
+  int64_t ChunkOf(const Sequence& sequence) const;
   bool GrowPages(Sequence* sequence, int64_t tokens);  // false: not enough free pages
   void ReleasePages(Sequence* sequence);
-  void Preempt();  // the sequence that came last
+  void Preempt();  // the last of those that run
+  void YieldToPriority();
+  bool MakeRoom(Sequence* sequence, int64_t tokens, const Step& step);
   void AddDecodes(Step* step);
   void AddPrefills(Step* step);
-  void Admit(Step* step);
+  bool Continue(Sequence* sequence, Step* step);
+  bool Admit(Sequence* sequence, Step* step);
 
   StepLimits limits_;
   PrefixCache* cache_;
-  std::vector<Sequence*> running_;  // in order of arrival
-  std::deque<Sequence*> waiting_;
+  FairShare shares_;
+  std::vector<Sequence*> running_;  // by priority, then arrival: the last is preempted first
+  std::vector<Sequence*> waiting_;
+  int64_t arrivals_ = 0;
+  int64_t prefill_rows_ = std::numeric_limits<int64_t>::max();
+  int64_t rows_left_ = 0;  // for prompts, in the step that is being made
+  int64_t logits_left_ = 0;
   std::unordered_set<PrefixKey, PrefixKeyHash> in_step_;  // pages that the step works on
   int64_t preemptions_ = 0;
   int64_t prefix_queries_ = 0;

@@ -122,7 +122,8 @@ TEST(Error, Body) {
   EXPECT_EQ(body["error"]["type"], "invalid_request_error");
   EXPECT_TRUE(json::parse(ErrorJson(Unavailable("x", 1)))["error"]["param"].is_null());
   EXPECT_EQ(ErrorResponse(Overloaded("x", 7)).headers.Find("retry-after"), "7");
-  EXPECT_EQ(ErrorResponse(Overloaded("x", 120)).headers.Find("x-should-retry"), "false");
+  EXPECT_EQ(ErrorResponse(Overloaded("x", 121)).headers.Find("x-should-retry"), "false");
+  EXPECT_EQ(ErrorResponse(Overloaded("x", 120)).headers.Find("x-should-retry"), "");
   EXPECT_EQ(ModelNotFound("m").status, 404);
   EXPECT_EQ(FromStatus(absl::ResourceExhaustedError("full")).status, 429);
   EXPECT_EQ(FromStatus(absl::UnavailableError("draining")).status, 503);

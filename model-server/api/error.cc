@@ -44,7 +44,7 @@ ApiError Overloaded(std::string message, int retry_after_seconds) {
                     .code = "queue_full",
                     .retry_after_seconds = retry_after_seconds};
   // SDKs retry by themselves; where the wait is longer than their time-out, that only adds load.
-  error.retry_is_useless = retry_after_seconds >= 120;
+  error.retry_is_useless = retry_after_seconds > 120;
   return error;
 }
 

@@ -126,6 +126,21 @@ void ReadCacheSalt(Fields* fields, std::string* out) {
   *out = *std::move(salt);
 }
 
+// A positive number lets others pass: anybody may be polite. A negative one passes others.
+void ReadPriority(int priority_min, Fields* fields, int* out) {
+  int64_t priority = 0;
+  fields->Int("priority", std::numeric_limits<int32_t>::min(), std::numeric_limits<int32_t>::max(),
+              &priority);
+  if (priority < priority_min) {
+    return fields->Fail(InvalidRequest(
+        "priority", "invalid_value",
+        fmt::format("Invalid 'priority': {}. Expected 0 or a positive number (served later): this "
+                    "server does not run with --scheduling-policy priority.",
+                    priority)));
+  }
+  *out = static_cast<int>(priority);
+}
+
 // What would change the answer and cannot be honoured yet is refused; silence would be a wrong
 // answer.
 void RefuseUnsupported(Fields* fields) {
@@ -173,6 +188,7 @@ void ReadGenerateParams(const ModelBounds& bounds, Fields* fields, GenerateParam
   fields->Bool("ignore_eos", &out->ignore_eos);
   fields->Bool("include_stop_str_in_output", &out->include_stop);
   fields->Bool("skip_special_tokens", &out->skip_special_tokens);
+  ReadPriority(bounds.priority_min, fields, &out->priority);
   ReadCacheSalt(fields, &out->cache_salt);
   RefuseUnsupported(fields);
 }

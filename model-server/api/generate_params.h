@@ -15,6 +15,7 @@ namespace inhouse::model_server {
 struct ModelBounds {
   engine::SamplingOptions sampling = {};  // where the client says nothing
   int64_t vocab_size = 0;
+  int priority_min = 0;  // below: only where the operator lets clients pass each other
   int64_t choices_max = 128;  // prompts x n of one request
 };
 
@@ -27,6 +28,7 @@ struct GenerateParams {
   bool ignore_eos = false;
   bool include_stop = false;
   bool skip_special_tokens = true;
+  int priority = 0;             // lower numbers first
   std::string cache_salt = {};  // separates the request's prefixes from others of its tenant
   int64_t n = 1;
   bool stream = false;

@@ -269,5 +269,25 @@ TEST(ParseBody, Refusals) {
   EXPECT_EQ(message("{\"a\":\"[[[[{{{{\\\"[[[\",\"b\":[1,2]}"), "");
 }
 
+TEST(ChatRequest, CacheSaltAndPriority) {
+  ChatRequest request;
+  const std::string head = R"({"model":"m","messages":[{"role":"user","content":"hi"}],)";
+  ASSERT_FALSE(Chat(head + R"("cache_salt":"s","priority":3})", &request));
+  EXPECT_EQ(request.params.cache_salt, "s");
+  EXPECT_EQ(request.params.priority, 3);
+  EXPECT_EQ(ChatParam(R"(,"cache_salt":"")"), "cache_salt");
+  EXPECT_EQ(ChatParam(R"(,"cache_salt":")" + std::string(1025, 'x') + R"(")"), "cache_salt");
+  EXPECT_EQ(ChatParam(R"(,"cache_salt":7)"), "cache_salt");
+  EXPECT_EQ(ChatParam(R"(,"priority":1.5)"), "priority");
+  // Passing others is the operator's to allow.
+  EXPECT_EQ(ChatParam(R"(,"priority":-1)"), "priority");
+  ModelBounds bounds = Bounds();
+  bounds.priority_min = -100;
+  Json body;
+  ASSERT_FALSE(ParseBody(head + R"("priority":-1})", {}, &body));
+  ASSERT_FALSE(ReadChatRequest(body, bounds, &request));
+  EXPECT_EQ(request.params.priority, -1);
+}
+
 }  // namespace
 }  // namespace inhouse::model_server

@@ -1,5 +1,6 @@
 #include "model-server/routes/app.h"
 
+#include <limits>
 #include <utility>
 #include <vector>
 
@@ -134,6 +135,9 @@ void App::Serve(std::unique_ptr<engine::Engine> engine) {
   if (model.names.empty()) model.names.push_back(DefaultName(info));
   model.bounds.sampling = info.default_sampling;
   model.bounds.vocab_size = info.vocab_size;
+  if (context_->options.client_priority) {
+    model.bounds.priority_min = std::numeric_limits<int>::min();
+  }
   model.fingerprint = Fingerprint(info, context_->options);
   model.created = std::chrono::duration_cast<std::chrono::seconds>(
                       std::chrono::system_clock::now().time_since_epoch())

@@ -15,9 +15,18 @@ bool ServedModel::IsNamed(std::string_view name) const {
 int Context::RetryAfterSeconds() const {
   if (model.engine == nullptr) return 5;
   const engine::EngineStats stats = model.engine->stats();
-  const auto running = static_cast<double>(std::max<int64_t>(stats.running, 1));
-  const double seconds = answer_seconds * static_cast<double>(stats.waiting + 1) / running;
-  return static_cast<int>(std::clamp(std::ceil(seconds), 1.0, 120.0));
+  return QueueSeconds(answer_seconds, stats.running, stats.waiting);
+}
+
+void Context::OnAnswer(double seconds) {
+  const double mean = answer_seconds;
+  answer_seconds = mean == 0 ? seconds : 0.9 * mean + 0.1 * seconds;
+}
+
+int QueueSeconds(double answer_seconds, int64_t running, int64_t waiting) {
+  const double turns = static_cast<double>(waiting + 1) /  // the one that asks comes last
+                       static_cast<double>(std::max<int64_t>(running, 1));
+  return static_cast<int>(std::clamp(std::ceil(answer_seconds * turns), 1.0, 3600.0));
 }
 
 AnswerHead Context::NewHead(std::string_view id_prefix) const {

@@ -34,7 +34,8 @@ struct AppOptions {
   std::vector<std::string> served_names = {};  // the first is canonical; none: the model's own name
   std::string version = {};
   std::string commit = {};
-  size_t prepare_queue_max = 128;                    // requests that wait to be read and tokenized
+  bool client_priority = false;    // clients may ask to be served before others (priority < 0)
+  size_t prepare_queue_max = 128;  // requests that wait to be read and tokenized
   std::chrono::milliseconds keep_alive{10'000};      // an SSE comment after so much silence
   engine::Pooling pooling = engine::Pooling::kMean;  // of /v1/embeddings
   Guard guard = {};                                  // none: everybody may call everything
@@ -63,12 +64,19 @@ struct Context {
   std::atomic<int> load_percent{0};                         // any thread
   ServedModel model = {};                                   // any thread once kReady
   std::unordered_map<Generation*, std::shared_ptr<Generation>> active = {};
-  std::atomic<double> answer_seconds{1.0};  // running mean; any thread reads
+  // Running mean of the time that one answer takes once it runs; 0 = none has ended yet. Any thread
+  // reads.
+  std::atomic<double> answer_seconds{0};
 
   // How long a client that is turned away should wait, from what is queued. Any thread.
   int RetryAfterSeconds() const;
+  void OnAnswer(double seconds);                         // one ran to its end; io thread
   AnswerHead NewHead(std::string_view id_prefix) const;  // any thread
 };
+
+// Seconds until those that wait now have had their turn: `running` answers at a time, each of
+// `answer_seconds`. From 1 to an hour.
+int QueueSeconds(double answer_seconds, int64_t running, int64_t waiting);
 
 // Why nothing can be generated now, if so.
 std::optional<ApiError> CheckServing(const Context& context);

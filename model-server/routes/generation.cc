@@ -171,8 +171,11 @@ void Generation::RecordEnd(size_t index, const engine::TokenEvent& event, std::s
   }
   record.queue_seconds = event.timings.queue_ms / 1000;
   setup_.context->metrics->OnFinished(record);
-  std::atomic<double>& mean = setup_.context->answer_seconds;
-  mean = 0.9 * mean + 0.1 * e2e;
+  // Without the time in the queue, which the estimate multiplies by itself.
+  if (event.finish == engine::FinishReason::kStop ||
+      event.finish == engine::FinishReason::kLength) {
+    setup_.context->OnAnswer((event.timings.prefill_ms + event.timings.decode_ms) / 1000);
+  }
 }
 
 void Generation::OnClientGone() {

@@ -37,6 +37,7 @@ std::optional<ApiError> MakeRequest(const Context& context, const GenerateParams
   out->stop_ids = params.stop_ids;
   out->ignore_eos = params.ignore_eos;
   out->include_stop = params.include_stop;
+  out->priority = params.priority;
   out->cache_salt = params.cache_salt;
   out->skip_special_tokens = params.skip_special_tokens;
   return std::nullopt;

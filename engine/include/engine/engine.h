@@ -39,6 +39,9 @@ struct EngineOptions {
   int64_t kv_tokens = 0;         // instead of kv_bytes: so many tokens, or as many as fit
   int max_sequences = 16;        // that run at the same time
   int64_t prefill_chunk = 512;   // prompt tokens of one step at most
+  // A step in which answers go on should take no longer: long prompts are computed in smaller pieces
+  // meanwhile, as measured on the way. It cannot be kept where a step without prompts takes longer.
+  double step_ms = 250;
   int queue_max = 256;           // waiting requests; more are refused
   bool prefix_cache = true;      // prompts share the pages of prefixes that were computed before
   // From which the keys of shared prefixes are derived, so that no tenant can name another's;
@@ -62,6 +65,7 @@ struct GenerateRequest {
   // On whose behalf: pages of prefixes are shared within a tenant only. Given by the server from
   // what it knows of the client, never by the client.
   std::string tenant = {};
+  int priority = 0;                 // lower numbers are served first, as in vLLM
   std::string cache_salt = {};      // the client's own: separates its prefixes further
   std::string cache_identity = {};  // what else the cached rows depend on: the adapter
   SamplingOptions sampling = {};
