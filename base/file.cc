@@ -69,13 +69,13 @@ absl::StatusOr<std::string> ReadFile(const std::string& path, uint64_t bytes_max
   return content;
 }
 
-absl::Status ReplaceFile(const std::string& path, std::string_view content) {
+absl::Status ReplaceFile(const std::string& path, std::string_view content, unsigned mode) {
   std::string temporary = path + ".XXXXXX";
   const int fd = mkostemp(temporary.data(), O_CLOEXEC);
   if (fd < 0) return OsError(errno, temporary, "create");
   absl::Cleanup remover = [&temporary] { unlink(temporary.c_str()); };
   absl::Status status = WriteAll(fd, temporary, content);
-  if (status.ok() && fchmod(fd, 0644) != 0) status = OsError(errno, temporary, "set the mode of");
+  if (status.ok() && fchmod(fd, mode) != 0) status = OsError(errno, temporary, "set the mode of");
   if (status.ok() && fsync(fd) != 0) status = OsError(errno, temporary, "sync");
   if (close(fd) != 0 && status.ok()) status = OsError(errno, temporary, "close");
   INHOUSE_RETURN_IF_ERROR(status);

@@ -17,8 +17,8 @@ namespace inhouse::base {
 absl::StatusOr<std::string> ReadFile(const std::string& path, uint64_t bytes_max = 1ULL << 30);
 
 // Writes to a temporary file beside `path`, syncs it and renames it over `path`: readers see the
-// old content or the new one, also after a crash.
-absl::Status ReplaceFile(const std::string& path, std::string_view content);
+// old content or the new one, also after a crash. `mode` is that of the new file.
+absl::Status ReplaceFile(const std::string& path, std::string_view content, unsigned mode = 0644);
 
 // A read-only map of a whole file. Owns the mapping; views into it live as long as it does. Safe to
 // read from any thread. A file that is truncated by somebody else while it is mapped ends the
