@@ -34,8 +34,10 @@ void RunOnWorker(const Exchange& exchange, Work work) {
   }
   auto gone = std::make_shared<std::atomic<bool>>(false);
   exchange.writer->OnClosed([gone] { *gone = true; });
-  GenerationSetup setup{
-      .context = context, .writer = exchange.writer, .arrival = std::chrono::steady_clock::now()};
+  GenerationSetup setup{.context = context,
+                        .writer = exchange.writer,
+                        .call = exchange.call,
+                        .arrival = std::chrono::steady_clock::now()};
   const bool added =
       context->worker->Add([work, gone, request = exchange.request, setup = std::move(setup)] {
         if (!*gone) work(request, setup);
@@ -47,22 +49,29 @@ void RunOnWorker(const Exchange& exchange, Work work) {
   }
 }
 
+}  // namespace
+
+// Probes of an orchestrator have no key: the first two need none, and say nothing but alive and
+// ready. Address lists hold for them, too.
 std::vector<Route> Routes() {
+  using enum guard::Scope;
   return {
-      {"GET", "/livez", HandleLive},
-      {"GET", "/readyz", HandleReady},
-      {"GET", "/health", HandleReady},
-      {"GET", "/metrics", HandleMetrics},
-      {"GET", "/version", HandleVersion},
-      {"GET", "/tokenizer_info", HandleTokenizerInfo},
-      {"GET", "/v1/models", HandleModels},
-      {"GET", "/v1/models/{id}", HandleModel},
-      {"POST", "/v1/chat/completions", [](const Exchange& e) { RunOnWorker(e, RunChat); }},
-      {"POST", "/v1/completions", [](const Exchange& e) { RunOnWorker(e, RunCompletion); }},
-      {"POST", "/tokenize", [](const Exchange& e) { RunOnWorker(e, RunTokenize); }},
-      {"POST", "/detokenize", [](const Exchange& e) { RunOnWorker(e, RunDetokenize); }},
+      {"GET", "/livez", HandleLive, kPublic},
+      {"GET", "/readyz", HandleReady, kPublic},
+      {"GET", "/health", HandleReady, kInfo},
+      {"GET", "/metrics", HandleMetrics, kMetrics},
+      {"GET", "/version", HandleVersion, kInfo},
+      {"GET", "/tokenizer_info", HandleTokenizerInfo, kInfo},
+      {"GET", "/v1/models", HandleModels, kInfo},
+      {"GET", "/v1/models/{id}", HandleModel, kInfo},
+      {"POST", "/v1/chat/completions", [](const Exchange& e) { RunOnWorker(e, RunChat); }, kChat},
+      {"POST", "/v1/completions", [](const Exchange& e) { RunOnWorker(e, RunCompletion); }, kChat},
+      {"POST", "/tokenize", [](const Exchange& e) { RunOnWorker(e, RunTokenize); }, kInfo},
+      {"POST", "/detokenize", [](const Exchange& e) { RunOnWorker(e, RunDetokenize); }, kInfo},
   };
 }
+
+namespace {
 
 // Whatever changes the bytes of an answer: the weights, their precision, the kernels, the build.
 std::string Fingerprint(const engine::ModelInfo& info, const AppOptions& options) {
@@ -90,6 +99,7 @@ App::App(const AppOptions& options, Loop* loop, monitoring::Metrics* metrics)
   context_->loop = loop;
   context_->metrics = metrics;
   context_->worker = worker_.get();
+  router_ = std::make_shared<Router>(context_.get(), Routes());
   loop->PostAfter(options.keep_alive / 4, [this] { Tick(); });
 }
 
@@ -101,10 +111,14 @@ App::~App() {
 }
 
 Handler App::handler() {
-  auto router = std::make_shared<Router>(context_.get(), Routes());
-  return [router](std::shared_ptr<const Request> request, std::shared_ptr<ResponseWriter> writer) {
+  return [router = router_](std::shared_ptr<const Request> request,
+                            std::shared_ptr<ResponseWriter> writer) {
     router->Handle(std::move(request), std::move(writer));
   };
+}
+
+HeadCheck App::head_check() {
+  return [router = router_](const Request& head) { return router->WillRefuse(head); };
 }
 
 ErrorBody App::error_body() {
