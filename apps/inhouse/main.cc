@@ -1,4 +1,7 @@
 // The binary: finds the verb, parses its flags, installs the signal handlers.
+#include <fcntl.h>
+#include <unistd.h>
+
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
@@ -21,6 +24,17 @@ void OnSignal(int signal) {
   if (interrupts > 0) std::_Exit(128 + signal);
   interrupts = 1;
 }
+
+volatile std::sig_atomic_t hangups = 0;
+bool had_terminal = false;
+
+bool HasTerminal() {
+  const int fd = open("/dev/tty", O_RDONLY | O_NOCTTY | O_CLOEXEC);
+  if (fd >= 0) close(fd);
+  return fd >= 0;
+}
+
+void OnHangup(int) { hangups = 1; }
 
 void InstallSignalHandlers() {
   struct sigaction action = {};
@@ -56,10 +70,29 @@ constexpr Verb kVerbs[] = {
      "inhouse chat -m smollm2-135m-instruct\n"
      "inhouse chat -m ./DeepSeek-R1-Distill-Qwen-7B --system \"Answer in Chinese.\"",
      SetUpChat},
+    {"keys", "who may call the server",
+     "inhouse keys create --name alice\n"
+     "inhouse keys create --name batch-job --role user --model deepseek-r1 --allow 10.2.0.0/16 \\\n"
+     "    --tokens-per-day 2000000 --expires-in 90d\n"
+     "inhouse keys create --name prometheus --role monitor --json\n"
+     "inhouse keys list\n"
+     "inhouse keys rotate alice --grace 7d\n"
+     "inhouse keys revoke alice",
+     SetUpKeys},
+    {"config", "check inhouse.toml before a server reads it",
+     "inhouse config check /etc/inhouse/inhouse.toml\n"
+     "inhouse config check inhouse.toml --json\n"
+     "inhouse config show inhouse.toml",
+     SetUpConfig},
+    {"firewall", "the address lists as rules of the kernel's packet filter",
+     "inhouse firewall --config /etc/inhouse/inhouse.toml > /etc/nftables.d/inhouse.nft\n"
+     "inhouse firewall --nftables --port 8080 --allow 10.0.0.0/8 --deny 10.66.0.0/16 | nft -f -\n"
+     "inhouse firewall --iptables --config inhouse.toml | sh",
+     SetUpFirewall},
     {"serve", "an OpenAI-compatible server",
      "inhouse serve -m smollm2-135m-instruct\n"
      "inhouse serve -m ./DeepSeek-R1-Distill-Qwen-7B --host 0.0.0.0 --port 8000 --served-name "
-     "deepseek-r1\n"
+     "deepseek-r1 --keys keys.toml --allow 10.0.0.0/8\n"
      "inhouse serve -m ./model --port 0 --max-sequences 8 --queue 64 --drain-seconds 60",
      SetUpServe},
     {"inspect", "what is in a checkpoint, and whether it fits this machine",
@@ -158,6 +191,22 @@ int Main(int argc, char** argv) {
 
 bool Interrupted() { return interrupts > 0; }
 void ClearInterrupt() { interrupts = 0; }
+
+void CatchHangups() {
+  had_terminal = HasTerminal();
+  struct sigaction action = {};
+  action.sa_handler = OnHangup;
+  sigaction(SIGHUP, &action, nullptr);
+}
+
+bool TakeHangup() {
+  if (hangups == 0) return false;
+  hangups = 0;
+  if (!had_terminal || HasTerminal()) return true;
+  // The terminal was closed: that is the end, as for every other program.
+  interrupts = 1;
+  return false;
+}
 
 }  // namespace inhouse::apps
 

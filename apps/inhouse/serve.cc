@@ -6,14 +6,17 @@
 #include <chrono>
 #include <cstdio>
 #include <filesystem>
+#include <functional>
 #include <map>
 #include <memory>
 #include <string>
 #include <thread>
 #include <vector>
 
+#include "apps/inhouse/doorkeeper.h"
 #include "apps/inhouse/engine_flags.h"
 #include "apps/inhouse/progress.h"
+#include "apps/inhouse/serve_settings.h"
 #include "apps/inhouse/verb.h"
 #include "base/log.h"
 #include "base/status.h"
@@ -32,26 +35,11 @@ namespace inhouse::apps {
 namespace {
 
 using model_server::App;
-using model_server::AppOptions;
 using model_server::Server;
 using model_server::ServerOptions;
 
 constexpr size_t kFilesBesideConnections = 64;
 constexpr auto kPoll = std::chrono::milliseconds(50);
-
-struct ServeFlags {
-  engine::EngineOptions engine;
-  ServerOptions server;
-  AppOptions app;
-  size_t body_mib_max = 32;
-  double drain_seconds = 30;
-  double keep_alive_seconds = 10;
-  double header_seconds = 10;
-};
-
-std::chrono::milliseconds Milliseconds(double seconds) {
-  return std::chrono::milliseconds(static_cast<int64_t>(seconds * 1000));
-}
 
 // Each connection is a file: asks for as many as are allowed, and takes no more connections than
 // that.
@@ -113,10 +101,73 @@ absl::Status CheckServable(const engine::Engine& engine) {
 
 std::string BaseUrl(const ServerOptions& options, uint16_t port) {
   const bool ipv6 = options.host.find(':') != std::string::npos;
-  return fmt::format(fmt::runtime(ipv6 ? "http://[{}]:{}" : "http://{}:{}"), options.host, port);
+  return fmt::format(fmt::runtime(ipv6 ? "{}://[{}]:{}" : "{}://{}:{}"),
+                     options.tls.cert_file.empty() ? "http" : "https", options.host, port);
 }
 
-absl::Status Serve(ServeFlags& flags) {
+// What a running server needs to take over a changed configuration.
+struct Running {
+  ServeSettings& settings;  // as they are in force
+  const std::function<absl::StatusOr<ServeSettings>()>& read;
+  Doorkeeper& keeper;
+  Server& server;
+};
+
+// Everything or nothing: what is wrong in a file must not end a server that works, nor leave it
+// with half of a change.
+absl::Status TryReload(const Running& running) {
+  INHOUSE_ASSIGN_OR_RETURN(ServeSettings wanted, running.read());
+  ServeSettings& settings = running.settings;
+  const std::vector<std::string> restart = NeedRestart(settings, wanted);
+  std::shared_ptr<const model_server::TlsContext> tls;
+  const bool has_tls = !settings.server.tls.cert_file.empty();
+  if (has_tls && !wanted.server.tls.cert_file.empty()) {
+    INHOUSE_ASSIGN_OR_RETURN(tls, model_server::TlsContext::Load(wanted.server.tls));
+  }
+  INHOUSE_RETURN_IF_ERROR(running.keeper.Reload(wanted.guard));
+  if (tls != nullptr) {
+    running.server.SetTls(std::move(tls));
+    settings.server.tls = wanted.server.tls;
+    spdlog::info("certificates read again; open connections keep theirs");
+  }
+  settings.guard = wanted.guard;
+  for (const std::string& field : restart) {
+    spdlog::warn("{} has changed, which takes a restart", field);
+  }
+  return absl::OkStatus();
+}
+
+void Reload(const Running& running) {
+  // A log that was rotated away is opened anew, whatever the configuration says.
+  if (const auto& log = running.settings.app.request_log; log != nullptr) {
+    if (const absl::Status status = log->Reopen(); !status.ok()) {
+      spdlog::error("the request log goes on in the old file: {}", base::Message(status));
+    }
+  }
+  if (const absl::Status status = TryReload(running); !status.ok()) {
+    spdlog::error("nothing was reloaded: {}", base::Message(status));
+  }
+}
+
+// Who may come in, and where that is written down.
+absl::StatusOr<std::unique_ptr<Doorkeeper>> SetUpGuard(ServeSettings* settings) {
+  INHOUSE_ASSIGN_OR_RETURN(auto keeper, Doorkeeper::Start(settings->guard));
+  settings->app.guard = keeper->guard();
+  const bool proven = keeper->keys_required() || !settings->server.tls.client_ca_file.empty();
+  settings->server.loopback_only = !proven && !settings->guard.insecure_no_auth;
+  if (!settings->request_log.empty()) {
+    INHOUSE_ASSIGN_OR_RETURN(settings->app.request_log,
+                             model_server::RequestLog::Open(settings->request_log));
+  }
+  return keeper;
+}
+
+absl::Status Serve(ServeSettings& flags,
+                   const std::function<absl::StatusOr<ServeSettings>()>& read) {
+  if (flags.engine.model.empty()) {
+    return base::InvalidInput(
+        {.field = "--model", .expected = "a model, here or as model.path of the configuration"});
+  }
   // A model of the store is served under the name by which it was asked for.
   std::error_code ignored;
   if (flags.app.served_names.empty() && !std::filesystem::exists(flags.engine.model, ignored)) {
@@ -125,17 +176,23 @@ absl::Status Serve(ServeFlags& flags) {
   INHOUSE_ASSIGN_OR_RETURN(flags.engine.model, lifecycle::ResolveModel(flags.engine.model));
   FindPacked(&flags.engine);
   INHOUSE_RETURN_IF_ERROR(PrintBytePlan(flags.engine));
-  flags.server.limits.body_bytes_max = flags.body_mib_max << 20;
-  flags.server.header_timeout = Milliseconds(flags.header_seconds);
-  flags.app.keep_alive = Milliseconds(flags.keep_alive_seconds);
+  flags.Apply();
   flags.app.version = INHOUSE_VERSION;
   flags.app.commit = INHOUSE_COMMIT;
   FitConnections(&flags.server);
+  const model_server::TlsOptions& tls = flags.server.tls;
+  if (tls.cert_file.empty() != tls.key_file.empty() ||
+      (tls.cert_file.empty() && !tls.client_ca_file.empty())) {
+    return base::InvalidInput(
+        {.field = "tls.cert, tls.key", .expected = "both a certificate and its key, or neither"});
+  }
+  INHOUSE_ASSIGN_OR_RETURN(const auto keeper, SetUpGuard(&flags));
+  CatchHangups();
   INHOUSE_ASSIGN_OR_RETURN(const auto server, Server::Listen(flags.server));
   monitoring::Metrics metrics(flags.app.version, flags.app.commit);
   App app(flags.app, server.get(), &metrics);
   // From here on /livez answers; everything that needs the model says that it is being loaded.
-  server->Start(app.handler(), App::error_body());
+  server->Start(app.handler(), App::error_body(), app.head_check());
   absl::StatusOr<std::unique_ptr<engine::Engine>> engine = LoadWatched(flags.engine, &app);
   if (engine.ok()) {
     ReportPacked(**engine);
@@ -148,18 +205,22 @@ absl::Status Serve(ServeFlags& flags) {
   app.Serve(*std::move(engine));
   fmt::print("listening on {}\n", BaseUrl(flags.server, server->port()));
   std::fflush(stdout);
-  while (!Interrupted()) std::this_thread::sleep_for(kPoll);
+  while (!Interrupted()) {
+    std::this_thread::sleep_for(kPoll);
+    keeper->Tick();
+    if (TakeHangup()) Reload({flags, read, *keeper, *server});
+  }
   spdlog::info("draining: at most {:.0f} s; a second signal ends at once", flags.drain_seconds);
   app.Drain(flags.drain_seconds);
   server->Shutdown(5);
+  keeper->Save();
   spdlog::info("drained");
   return absl::OkStatus();
 }
 
-void AddListenFlags(CLI::App& app, ServeFlags* flags) {
+void AddListenFlags(CLI::App& app, ServeSettings* flags) {
   app.add_option("--host", flags->server.host, "address to listen on; 0.0.0.0 = all of them")
       ->capture_default_str();
-  flags->server.port = 8080;
   app.add_option("-p,--port", flags->server.port, "0 = any free one, printed when ready")
       ->capture_default_str();
   app.add_option("--served-name", flags->app.served_names,
@@ -174,6 +235,17 @@ void AddListenFlags(CLI::App& app, ServeFlags* flags) {
                  "a comment is sent on a stream that is silent for so long")
       ->capture_default_str()
       ->check(CLI::Range(0.1, 3600.0));
+  app.add_option("--body-seconds", flags->body_seconds,
+                 "a client that takes longer to send its request's body is cut off")
+      ->capture_default_str()
+      ->check(CLI::Range(0.1, 86400.0));
+  app.add_option("--request-log", flags->request_log,
+                 "a line of JSON for each request, without its content; '-' = standard error");
+  app.add_option("--tls-cert", flags->server.tls.cert_file,
+                 "PEM certificate of the server with its chain: HTTPS instead of HTTP");
+  app.add_option("--tls-key", flags->server.tls.key_file, "its private key");
+  app.add_option("--tls-client-ca", flags->server.tls.client_ca_file,
+                 "only clients with a certificate of these get in (mTLS)");
   app.add_option("--header-seconds", flags->header_seconds,
                  "a client that takes longer to send its request's header is cut off")
       ->capture_default_str()
@@ -189,9 +261,15 @@ void AddListenFlags(CLI::App& app, ServeFlags* flags) {
 }  // namespace
 
 VerbRun SetUpServe(CLI::App& app) {
-  auto flags = std::make_shared<ServeFlags>();
+  auto flags = std::make_shared<ServeSettings>();
   AddEngineFlags(app, &flags->engine);
+  app.get_option("--model")->required(false);  // it may stand in the configuration
+  auto config = std::make_shared<std::string>();
+  app.add_option("--config", *config,
+                 "inhouse.toml: flags that are given go before it; read again on SIGHUP")
+      ->envname("INHOUSE_CONFIG");
   AddListenFlags(app, flags.get());
+  AddGuardFlags(app, &flags->guard);
   app.add_option("--max-sequences", flags->engine.max_sequences,
                  "answers that are made at the same time")
       ->capture_default_str()
@@ -228,8 +306,19 @@ VerbRun SetUpServe(CLI::App& app) {
          "on: prompts that begin alike share what was computed; off: each is computed alone")
       ->default_str("on")
       ->check(CLI::IsMember({"on", "off"}));
-  return [flags]() -> int {
-    const absl::Status status = Serve(*flags);
+  return [flags, config, &app]() -> int {
+    // The file is read over the defaults, then the flags that were given over the file.
+    const auto read = [flags, config, &app]() -> absl::StatusOr<ServeSettings> {
+      ServeSettings settings;
+      if (!config->empty()) INHOUSE_RETURN_IF_ERROR(LoadSettings(*config, &settings));
+      *flags = settings;
+      for (CLI::Option* option : app.get_options()) {
+        if (option->count() > 0) option->run_callback();
+      }
+      return *flags;
+    };
+    absl::StatusOr<ServeSettings> settings = read();
+    const absl::Status status = settings.ok() ? Serve(*settings, read) : settings.status();
     return status.ok() ? int{kDone} : ReportError(status, false);
   };
 }

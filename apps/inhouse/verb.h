@@ -33,12 +33,20 @@ bool Interrupted();
 // Forgets a Ctrl-C that was dealt with (it stopped an answer, not the conversation).
 void ClearInterrupt();
 
+// From here on SIGHUP does not end the process; TakeHangup says, once for each, that one arrived.
+// (If it came because the terminal was closed, Interrupted() becomes true instead.)
+void CatchHangups();
+bool TakeHangup();
+
 // Set-up functions of the verbs, in the order of the table.
 VerbRun SetUpPull(CLI::App& app);
 VerbRun SetUpModels(CLI::App& app);
 VerbRun SetUpDoctor(CLI::App& app);
 VerbRun SetUpGenerate(CLI::App& app);
 VerbRun SetUpChat(CLI::App& app);
+VerbRun SetUpKeys(CLI::App& app);
+VerbRun SetUpConfig(CLI::App& app);
+VerbRun SetUpFirewall(CLI::App& app);
 VerbRun SetUpServe(CLI::App& app);
 VerbRun SetUpInspect(CLI::App& app);
 VerbRun SetUpPack(CLI::App& app);

@@ -22,7 +22,7 @@ struct LowRankPart {
 
 // The updates of all parts of one Linear by one adapter, packed for the kernels of one level. Both
 // products are computed in float32 whatever the Linear's weights are: the update is small, but so
-// is the price (docs/decisions/0012). Immutable once packed; any thread may read.
+// is the price (docs/decisions/0014). Immutable once packed; any thread may read.
 class LowRank {
  public:
   // Parts in ascending order of their outputs, which do not overlap. Empty: no update.

@@ -90,6 +90,7 @@ Response ErrorResponse(const ApiError& error) {
   if (error.retry_after_seconds > 0) {
     response.headers.Add("Retry-After", std::to_string(error.retry_after_seconds));
   }
+  if (error.status == 401) response.headers.Add("WWW-Authenticate", "Bearer");  // RFC 9110, 11.6.1
   if (error.retry_is_useless) response.headers.Add("x-should-retry", "false");
   return response;
 }

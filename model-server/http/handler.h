@@ -45,6 +45,11 @@ class ResponseWriter {
 using Handler =
     std::function<void(std::shared_ptr<const Request>, std::shared_ptr<ResponseWriter>)>;
 
+// Called on the io thread when a header is complete and a body follows: true if the handler will
+// refuse the request whatever its body is. The handler then gets it without one, and what the
+// client sends of it is thrown away.
+using HeadCheck = std::function<bool(const Request& head)>;
+
 // The body of an answer that the connection itself gives (400, 408, 413, 431, 503).
 using ErrorBody = std::function<std::string(int status, const std::string& message)>;
 

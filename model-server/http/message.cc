@@ -14,17 +14,26 @@ int HexDigit(char c) {
   return -1;
 }
 
+bool SameName(std::string_view a, std::string_view b) {
+  return a.size() == b.size() && std::equal(a.begin(), a.end(), b.begin(),
+                                            [](char x, char y) { return Lower(x) == Lower(y); });
+}
+
 }  // namespace
 
 std::string_view Headers::Find(std::string_view name) const {
   for (const auto& [key, value] : fields) {
-    if (key.size() == name.size() &&
-        std::equal(key.begin(), key.end(), name.begin(),
-                   [](char a, char b) { return Lower(a) == Lower(b); })) {
-      return value;
-    }
+    if (SameName(key, name)) return value;
   }
   return {};
+}
+
+std::vector<std::string_view> Headers::FindAll(std::string_view name) const {
+  std::vector<std::string_view> values;
+  for (const auto& [key, value] : fields) {
+    if (SameName(key, name)) values.emplace_back(value);
+  }
+  return values;
 }
 
 std::string_view ReasonPhrase(int status) {

@@ -16,6 +16,8 @@ struct Headers {
   }
   // The first field of that name, in any case; "" if there is none.
   std::string_view Find(std::string_view name) const;
+  // All of them, in order.
+  std::vector<std::string_view> FindAll(std::string_view name) const;
 };
 
 struct Request {
@@ -24,7 +26,7 @@ struct Request {
   Headers headers = {};
   std::string body = {};
   std::string remote = {};  // "127.0.0.1:50210"
-  std::string tenant = {};  // whom the guard found behind it; "" where everybody is one
+  std::string peer = {};    // its address alone
   std::string id = {};      // x-request-id: the client's, if it is harmless, else ours
 };
 

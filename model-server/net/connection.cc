@@ -10,6 +10,7 @@
 #include <ctime>
 #include <utility>
 
+#include "base/log.h"
 #include "fmt/format.h"
 
 namespace inhouse::model_server {
@@ -62,16 +63,23 @@ class Exchange : public ResponseWriter {
 
 }  // namespace
 
-Connection::Connection(ServerCore* core, tcp::socket socket, std::string remote)
+Connection::Connection(ServerCore* core, tcp::socket socket, const tcp::endpoint& peer)
     : core_(core),
       socket_(std::move(socket)),
-      remote_(std::move(remote)),
+      peer_(peer.address().to_string()),
+      remote_(fmt::format(fmt::runtime(peer.address().is_v6() ? "[{}]:{}" : "{}:{}"), peer_,
+                          peer.port())),
       read_wake_(core->io),
       write_wake_(core->io),
       parser_(core->options.limits) {
   read_wake_.expires_at(SteadyTime::max());
   write_wake_.expires_at(SteadyTime::max());
   SetDeadline(core_->options.idle_timeout);
+  if (core_->tls != nullptr) {
+    tls_ = std::make_unique<TlsSession>(*core_->tls);
+    phase_ = Phase::kHandshake;
+    SetDeadline(core_->options.header_timeout);
+  }
 }
 
 void Connection::Start() {
@@ -123,7 +131,7 @@ void Connection::Sweep(SteadyTime now) {
 
 void Connection::OnDrain() {
   keep_alive_ = false;
-  if (idle() && in_.empty()) Close();
+  if ((idle() && in_.empty()) || phase_ == Phase::kHandshake) Close();
 }
 
 // Always reads, also while an answer is being made: that is how a client that leaves is noticed.
@@ -143,26 +151,60 @@ asio::awaitable<void> Connection::ReadLoop() {
     if (!error) size = socket_.read_some(asio::buffer(core_->scratch), error);
     if (error == asio::error::would_block || error == asio::error::try_again) continue;
     if (error) break;
+    if (tls_ == nullptr) {
+      in_.append(core_->scratch.data(), size);
+    } else if (phase_ != Phase::kLinger && !Decrypt(size)) {
+      if (phase_ == Phase::kHandshake) co_return;  // the writer sends the alert and closes
+      break;
+    }
     if (phase_ == Phase::kLinger || closing_) {
+      in_.clear();
       linger_bytes_ += size;
       if (linger_bytes_ > 2 * core_->options.limits.body_bytes_max) break;
       continue;
     }
-    in_.append(core_->scratch.data(), size);
     ProcessInput();
   }
   Close();
 }
 
+bool Connection::Decrypt(size_t size) {
+  const bool going = tls_->Receive({core_->scratch.data(), size}, &in_, &wire_);
+  if (phase_ == Phase::kHandshake) {
+    if (going && tls_->established()) {
+      phase_ = Phase::kIdle;
+      SetDeadline(core_->options.idle_timeout);
+    } else if (!going) {
+      spdlog::info("{}: no TLS: {}", remote_, tls_->error());
+      closing_ = true;
+      out_.clear();
+      out_bytes_ = 0;
+    }
+  }
+  write_wake_.cancel();
+  return going;
+}
+
+asio::awaitable<bool> Connection::WriteRaw(const char* data, size_t size) {
+  write_deadline_ = std::chrono::steady_clock::now() + core_->options.write_timeout;
+  auto [error, written] = co_await asio::async_write(socket_, asio::buffer(data, size), kAwait);
+  write_deadline_ = SteadyTime::max();
+  co_return !error && !closed_;
+}
+
 asio::awaitable<bool> Connection::WriteAll(const std::string& bytes) {
+  std::string encrypted;
   for (size_t offset = 0; offset < bytes.size(); offset += kWriteBytes) {
     const size_t size = std::min(kWriteBytes, bytes.size() - offset);
-    write_deadline_ = std::chrono::steady_clock::now() + core_->options.write_timeout;
-    auto [error, written] =
-        co_await asio::async_write(socket_, asio::buffer(bytes.data() + offset, size), kAwait);
-    if (error || closed_) co_return false;
+    if (tls_ == nullptr) {
+      if (!co_await WriteRaw(bytes.data() + offset, size)) co_return false;
+      continue;
+    }
+    // Records leave in the order in which they were made, those of the reader included.
+    encrypted = std::exchange(wire_, {});
+    tls_->Send(std::string_view(bytes).substr(offset, size), &encrypted);
+    if (!co_await WriteRaw(encrypted.data(), encrypted.size())) co_return false;
   }
-  write_deadline_ = SteadyTime::max();
   co_return true;
 }
 
@@ -170,8 +212,13 @@ asio::awaitable<void> Connection::WriteLoop() {
   auto self = shared_from_this();
   std::string sending;
   while (!closed_) {
-    if (out_.empty()) {
-      if (closing_) break;
+    if (!wire_.empty()) {
+      sending = std::exchange(wire_, {});
+      if (!co_await WriteRaw(sending.data(), sending.size())) co_return Close();
+      continue;
+    }
+    if (out_.empty() || !MayWrite()) {
+      if (closing_ && out_.empty()) break;
       co_await write_wake_.async_wait(kAwait);
       continue;
     }
@@ -189,6 +236,11 @@ asio::awaitable<void> Connection::WriteLoop() {
     read_wake_.cancel();
   }
   if (closed_) co_return;
+  if (tls_ != nullptr) {
+    tls_->Close(&wire_);
+    sending = std::exchange(wire_, {});
+    if (!sending.empty() && !co_await WriteRaw(sending.data(), sending.size())) co_return Close();
+  }
   // Closing with unread input would send a reset, which can destroy the answer on its way: stop
   // sending, then read until the client closes.
   if (!unread_input_) co_return Close();
@@ -236,6 +288,16 @@ bool Connection::Admit() {
     Refuse(503, "The server holds too many request bodies; try again later.");
     return false;
   }
+  // Who is refused anyway need not send a body first.
+  if (bytes > 0 && core_->head_check) {
+    Request head = parser_.Head();
+    head.peer = peer_;
+    if (core_->head_check(head)) {
+      body_refused_ = true;
+      Dispatch();
+      return false;
+    }
+  }
   admitted_ = true;
   body_reserved_ = bytes;
   core_->body_bytes += bytes;
@@ -252,11 +314,12 @@ void Connection::ReleaseBody() {
 }
 
 void Connection::Dispatch() {
-  keep_alive_ = parser_.keep_alive() && !core_->draining;
+  keep_alive_ = parser_.keep_alive() && !core_->draining && !body_refused_;
   http10_ = parser_.http10();
-  auto request = std::make_shared<Request>(parser_.Take());
+  auto request = std::make_shared<Request>(body_refused_ ? parser_.Head() : parser_.Take());
   head_only_ = request->method == "HEAD";
   request->remote = remote_;
+  request->peer = peer_;
   const std::string_view id = request->headers.Find("x-request-id");
   request->id = IsHarmlessId(id)
                     ? std::string(id)
@@ -280,7 +343,7 @@ void Connection::FinishExchange() {
   SetDeadline(core_->options.idle_timeout);
   if (!keep_alive_) {
     closing_ = true;
-    unread_input_ = !in_.empty();
+    unread_input_ = body_refused_ || !in_.empty();
     write_wake_.cancel();
     return;
   }

@@ -17,6 +17,7 @@
 
 #include "absl/synchronization/notification.h"
 #include "model-server/net/server.h"
+#include "model-server/net/tls.h"
 
 namespace inhouse::model_server {
 
@@ -28,6 +29,8 @@ struct ServerCore {
   ServerOptions options;
   Handler handler;
   ErrorBody error_body;
+  HeadCheck head_check;
+  std::shared_ptr<const TlsContext> tls;  // for new connections; null: plain
   boost::asio::io_context io{1};
   std::unordered_set<Connection*> connections = {};
   uint64_t body_bytes = 0;  // announced by requests in flight
@@ -40,7 +43,8 @@ struct ServerCore {
 // Lives on the io thread; its two coroutines own it.
 class Connection : public std::enable_shared_from_this<Connection> {
  public:
-  Connection(ServerCore* core, boost::asio::ip::tcp::socket socket, std::string remote);
+  Connection(ServerCore* core, boost::asio::ip::tcp::socket socket,
+             const boost::asio::ip::tcp::endpoint& peer);
 
   void Start();
   void Refuse(int status, const std::string& message);  // answers and closes
@@ -60,11 +64,14 @@ class Connection : public std::enable_shared_from_this<Connection> {
   void SetOnClosed(uint64_t serial, std::function<void()> work);
 
  private:
-  enum class Phase { kIdle, kHeader, kBody, kBusy, kLinger };
+  enum class Phase { kHandshake, kIdle, kHeader, kBody, kBusy, kLinger };
 
   boost::asio::awaitable<void> ReadLoop();
   boost::asio::awaitable<void> WriteLoop();
   boost::asio::awaitable<bool> WriteAll(const std::string& bytes);
+  boost::asio::awaitable<bool> WriteRaw(const char* data, size_t size);
+  bool Decrypt(size_t size);  // what is in the scratch buffer; false if the connection is over
+  bool MayWrite() const { return tls_ == nullptr || tls_->established(); }
   void ProcessInput();
   bool AdvancePhase();  // false if the request was refused
   bool Admit();
@@ -77,9 +84,13 @@ class Connection : public std::enable_shared_from_this<Connection> {
 
   ServerCore* core_;
   boost::asio::ip::tcp::socket socket_;
-  const std::string remote_;
+  const std::string peer_;    // its address
+  const std::string remote_;  // with its port
   boost::asio::steady_timer read_wake_;
   boost::asio::steady_timer write_wake_;
+
+  std::unique_ptr<TlsSession> tls_;  // null: plain
+  std::string wire_;                 // encrypted, to be sent before anything else
 
   Phase phase_ = Phase::kIdle;
   SteadyTime deadline_;
@@ -89,6 +100,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
   bool processing_ = false;
   bool admitted_ = false;
   uint64_t body_reserved_ = 0;
+  bool body_refused_ = false;  // the handler got a request without it
 
   uint64_t serial_ = 0;  // of the exchange
   bool busy_ = false;    // it is open

@@ -10,6 +10,20 @@ namespace inhouse::model_server {
 namespace beast = boost::beast;
 namespace http = boost::beast::http;
 
+namespace {
+
+Request HeadOf(const http::request<http::string_body>& message) {
+  Request request;
+  request.method = std::string(message.method_string());
+  request.target = std::string(message.target());
+  for (const auto& field : message) {
+    request.headers.Add(std::string(field.name_string()), std::string(field.value()));
+  }
+  return request;
+}
+
+}  // namespace
+
 struct RequestParser::Impl {
   explicit Impl(const ParserLimits& bounds) : limits(bounds) {
     parser.eager(true);
@@ -118,14 +132,11 @@ uint64_t RequestParser::body_bytes_announced() const {
   return impl_->parser.content_length().value_or(0);
 }
 
+Request RequestParser::Head() const { return HeadOf(impl_->parser.get()); }
+
 Request RequestParser::Take() {
   auto message = impl_->parser.release();
-  Request request;
-  request.method = std::string(message.method_string());
-  request.target = std::string(message.target());
-  for (const auto& field : message) {
-    request.headers.Add(std::string(field.name_string()), std::string(field.value()));
-  }
+  Request request = HeadOf(message);
   request.body = std::move(message.body());
   return request;
 }

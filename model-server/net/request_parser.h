@@ -38,6 +38,7 @@ class RequestParser {
   bool http10() const;                    // from kBody on
   bool expects_continue() const;          // from kBody on: the client waits for "100 Continue"
   uint64_t body_bytes_announced() const;  // from kBody on; the limit itself for a chunked body
+  Request Head() const;                   // from kBody on: what is known before the body
   Request Take();                         // with kDone, once
 
  private:

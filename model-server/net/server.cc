@@ -41,6 +41,15 @@ absl::StatusOr<tcp::acceptor> OpenAcceptor(asio::io_context& io, const ServerOpt
       resolver.resolve(options.host, std::to_string(options.port), tcp::resolver::passive, error);
   if (error || found.empty()) return BindError(options, error);
   const tcp::endpoint endpoint = found.begin()->endpoint();
+  if (options.loopback_only && !endpoint.address().is_loopback()) {
+    return base::InputError(
+        absl::StatusCode::kFailedPrecondition,
+        {.field = "host",
+         .value = options.host,
+         .expected = "a loopback address, since callers need no key",
+         .hint = "`inhouse keys create` makes a key, and serve then asks for one; "
+                 "--insecure-no-auth serves whoever can reach the port."});
+  }
   tcp::acceptor acceptor(io);
   acceptor.open(endpoint.protocol(), error);
   if (!error) acceptor.set_option(tcp::acceptor::reuse_address(true), error);
@@ -86,8 +95,7 @@ void Server::Impl::Admit(tcp::socket socket) {
   if (error) return;  // already gone
   const bool full = core.connections.size() >= core.options.connections_max && !EvictIdle();
   if (full && core.connections.size() >= core.options.connections_max + kRefusalsMax) return;
-  auto connection = std::make_shared<Connection>(
-      &core, std::move(socket), fmt::format("{}:{}", peer.address().to_string(), peer.port()));
+  auto connection = std::make_shared<Connection>(&core, std::move(socket), peer);
   connection->Start();
   if (full) connection->Refuse(503, "The server has too many connections; try again later.");
 }
@@ -126,6 +134,9 @@ void Server::Impl::CloseAll() {
 absl::StatusOr<std::unique_ptr<Server>> Server::Listen(const ServerOptions& options) {
   auto impl = std::make_unique<Impl>();
   impl->core.options = options;
+  if (!options.tls.cert_file.empty()) {
+    INHOUSE_ASSIGN_OR_RETURN(impl->core.tls, TlsContext::Load(options.tls));
+  }
   INHOUSE_ASSIGN_OR_RETURN(tcp::acceptor acceptor, OpenAcceptor(impl->core.io, options));
   impl->acceptor = std::make_unique<tcp::acceptor>(std::move(acceptor));
   boost::system::error_code ignored;
@@ -133,11 +144,12 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Listen(const ServerOptions& opti
   return std::unique_ptr<Server>(new Server(std::move(impl)));
 }
 
-void Server::Start(Handler handler, ErrorBody error_body) {
+void Server::Start(Handler handler, ErrorBody error_body, HeadCheck head_check) {
   Impl* impl = impl_.get();
   INHOUSE_CHECK(!impl->thread.joinable(), "Start is called once");
   impl->core.handler = std::move(handler);
   impl->core.error_body = std::move(error_body);
+  impl->core.head_check = std::move(head_check);
   asio::co_spawn(
       impl->core.io, [impl] { return impl->AcceptLoop(); }, asio::detached);
   asio::co_spawn(
@@ -169,6 +181,10 @@ void Server::Shutdown(double seconds_max) {
     Post([this] { impl_->core.io.stop(); });
   });
   impl_->thread.join();
+}
+
+void Server::SetTls(std::shared_ptr<const TlsContext> tls) {
+  Post([this, tls = std::move(tls)] { impl_->core.tls = tls; });
 }
 
 void Server::Post(std::function<void()> work) { asio::post(impl_->core.io, std::move(work)); }

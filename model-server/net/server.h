@@ -12,12 +12,17 @@
 #include "absl/status/statusor.h"
 #include "model-server/http/handler.h"
 #include "model-server/net/request_parser.h"
+#include "model-server/net/tls.h"
 
 namespace inhouse::model_server {
 
 struct ServerOptions {
   std::string host = "127.0.0.1";  // a name or an address
   uint16_t port = 0;               // 0 = any free one
+  // Refuses (FailedPrecondition) to listen where other machines could reach it: nobody would have
+  // to show a key.
+  bool loopback_only = false;
+  TlsOptions tls = {};
   ParserLimits limits = {};
   size_t connections_max = 2048;
   uint64_t body_bytes_total_max = 256 << 20;  // of all requests in flight
@@ -39,7 +44,10 @@ class Server : public Loop {
   uint16_t port() const;
 
   // Starts the io thread, which answers. Once.
-  void Start(Handler handler, ErrorBody error_body);
+  void Start(Handler handler, ErrorBody error_body, HeadCheck head_check = {});
+
+  // For connections from now on; those that are open keep what they have. Any thread.
+  void SetTls(std::shared_ptr<const TlsContext> tls);
 
   // Stops accepting; idle connections are closed at once, the others when their answer is sent, and
   // all of them after `seconds_max`. The io thread has ended when it returns.

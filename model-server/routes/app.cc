@@ -38,7 +38,7 @@ void RunOnWorker(const Exchange& exchange, Work work) {
   exchange.writer->OnClosed([gone] { *gone = true; });
   GenerationSetup setup{.context = context,
                         .writer = exchange.writer,
-                        .tenant = exchange.request->tenant,
+                        .call = exchange.call,
                         .arrival = std::chrono::steady_clock::now()};
   const bool added =
       context->worker->Add([work, gone, request = exchange.request, setup = std::move(setup)] {
@@ -51,23 +51,30 @@ void RunOnWorker(const Exchange& exchange, Work work) {
   }
 }
 
+}  // namespace
+
+// Probes of an orchestrator have no key: the first two need none, and say nothing but alive and
+// ready. Address lists hold for them, too.
 std::vector<Route> Routes() {
+  using enum guard::Scope;
   return {
-      {"GET", "/livez", HandleLive},
-      {"GET", "/readyz", HandleReady},
-      {"GET", "/health", HandleReady},
-      {"GET", "/metrics", HandleMetrics},
-      {"GET", "/version", HandleVersion},
-      {"GET", "/tokenizer_info", HandleTokenizerInfo},
-      {"GET", "/v1/models", HandleModels},
-      {"GET", "/v1/models/{id}", HandleModel},
-      {"POST", "/v1/chat/completions", [](const Exchange& e) { RunOnWorker(e, RunChat); }},
-      {"POST", "/v1/completions", [](const Exchange& e) { RunOnWorker(e, RunCompletion); }},
-      {"POST", "/v1/embeddings", [](const Exchange& e) { RunOnWorker(e, RunEmbeddings); }},
-      {"POST", "/tokenize", [](const Exchange& e) { RunOnWorker(e, RunTokenize); }},
-      {"POST", "/detokenize", [](const Exchange& e) { RunOnWorker(e, RunDetokenize); }},
+      {"GET", "/livez", HandleLive, kPublic},
+      {"GET", "/readyz", HandleReady, kPublic},
+      {"GET", "/health", HandleReady, kInfo},
+      {"GET", "/metrics", HandleMetrics, kMetrics},
+      {"GET", "/version", HandleVersion, kInfo},
+      {"GET", "/tokenizer_info", HandleTokenizerInfo, kInfo},
+      {"GET", "/v1/models", HandleModels, kInfo},
+      {"GET", "/v1/models/{id}", HandleModel, kInfo},
+      {"POST", "/v1/chat/completions", [](const Exchange& e) { RunOnWorker(e, RunChat); }, kChat},
+      {"POST", "/v1/completions", [](const Exchange& e) { RunOnWorker(e, RunCompletion); }, kChat},
+      {"POST", "/v1/embeddings", [](const Exchange& e) { RunOnWorker(e, RunEmbeddings); }, kEmbed},
+      {"POST", "/tokenize", [](const Exchange& e) { RunOnWorker(e, RunTokenize); }, kInfo},
+      {"POST", "/detokenize", [](const Exchange& e) { RunOnWorker(e, RunDetokenize); }, kInfo},
   };
 }
+
+namespace {
 
 // Whatever changes the bytes of an answer: the weights, their precision, the kernels, the build.
 std::string Fingerprint(const engine::ModelInfo& info, const AppOptions& options) {
@@ -95,6 +102,7 @@ App::App(const AppOptions& options, Loop* loop, monitoring::Metrics* metrics)
   context_->loop = loop;
   context_->metrics = metrics;
   context_->worker = worker_.get();
+  router_ = std::make_shared<Router>(context_.get(), Routes());
   loop->PostAfter(options.keep_alive / 4, [this] { Tick(); });
 }
 
@@ -106,10 +114,14 @@ App::~App() {
 }
 
 Handler App::handler() {
-  auto router = std::make_shared<Router>(context_.get(), Routes());
-  return [router](std::shared_ptr<const Request> request, std::shared_ptr<ResponseWriter> writer) {
+  return [router = router_](std::shared_ptr<const Request> request,
+                            std::shared_ptr<ResponseWriter> writer) {
     router->Handle(std::move(request), std::move(writer));
   };
+}
+
+HeadCheck App::head_check() {
+  return [router = router_](const Request& head) { return router->WillRefuse(head); };
 }
 
 ErrorBody App::error_body() {

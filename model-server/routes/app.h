@@ -2,13 +2,18 @@
 #pragma once
 
 #include <memory>
+#include <vector>
 
 #include "engine/include/engine/engine.h"
 #include "model-server/http/handler.h"
 #include "model-server/routes/context.h"
+#include "model-server/routes/router.h"
 #include "monitoring/metrics/metrics.h"
 
 namespace inhouse::model_server {
+
+// Every route there is, with what each asks of a key. There is no other way in.
+std::vector<Route> Routes();
 
 // Owns the routes, the worker thread and, from Serve on, the engine. Made before the listener
 // starts, destroyed after it has ended. Thread-safe.
@@ -20,6 +25,7 @@ class App {
 
   // For the listener; they run on the io thread.
   Handler handler();
+  HeadCheck head_check();
   static ErrorBody error_body();
 
   void SetLoadProgress(int64_t done, int64_t total);
@@ -34,6 +40,7 @@ class App {
 
   monitoring::Metrics* metrics_;
   std::shared_ptr<Context> context_;
+  std::shared_ptr<Router> router_;
   std::unique_ptr<WorkQueue> worker_;
 };
 

@@ -45,7 +45,7 @@ class AppTest : public testing::Test {
     server_ = *Server::Listen({});
     options.version = "1.2";
     app_ = std::make_unique<App>(options, server_.get(), &metrics_);
-    server_->Start(app_->handler(), App::error_body());
+    server_->Start(app_->handler(), App::error_body(), app_->head_check());
     auto engine = std::make_unique<ScriptedEngine>(script);
     engine_ = engine.get();
     if (serve_) app_->Serve(std::move(engine));
@@ -55,10 +55,16 @@ class AppTest : public testing::Test {
     app_.reset();
   }
 
+  // `headers` as whole lines.
+  static std::string HttpWith(const std::string& method, const std::string& target,
+                              const std::string& body, const std::string& headers) {
+    return method + " " + target + " HTTP/1.1\r\nHost: x\r\n" + headers +
+           "Connection: close\r\nContent-Length: " + std::to_string(body.size()) + "\r\n\r\n" +
+           body;
+  }
   static std::string Http(const std::string& method, const std::string& target,
                           const std::string& body) {
-    return method + " " + target + " HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: " +
-           std::to_string(body.size()) + "\r\n\r\n" + body;
+    return HttpWith(method, target, body, "");
   }
   static Reply Parse(const std::string& text) {
     Reply reply;
@@ -73,6 +79,12 @@ class AppTest : public testing::Test {
   Reply Call(const std::string& method, const std::string& target, const std::string& body = "") {
     TestClient client(server_->port());
     client.Send(Http(method, target, body));
+    return Parse(client.ReadAll());
+  }
+  Reply CallWith(const std::string& method, const std::string& target, const std::string& body,
+                 const std::string& headers) {
+    TestClient client(server_->port());
+    client.Send(HttpWith(method, target, body, headers));
     return Parse(client.ReadAll());
   }
   Reply Chat(const std::string& extra = "", const std::string& content = "hi") {

@@ -12,23 +12,19 @@
 #include <vector>
 
 #include "engine/include/engine/engine.h"
+#include "guard/guard.h"
 #include "model-server/api/answer.h"
 #include "model-server/api/error.h"
 #include "model-server/api/generate_params.h"
 #include "model-server/http/handler.h"
+#include "model-server/routes/admission.h"
+#include "model-server/routes/request_log.h"
 #include "model-server/routes/work_queue.h"
 #include "monitoring/metrics/metrics.h"
 
 namespace inhouse::model_server {
 
 class Generation;
-
-// Who may call what. Every route passes it; the guard room will decide here.
-struct RouteInfo {
-  std::string_view method = {};
-  std::string_view pattern = {};
-};
-using Guard = std::function<std::optional<ApiError>(const Request&, const RouteInfo&)>;
 
 struct AppOptions {
   std::vector<std::string> served_names = {};  // the first is canonical; none: the model's own name
@@ -38,7 +34,8 @@ struct AppOptions {
   size_t prepare_queue_max = 128;  // requests that wait to be read and tokenized
   std::chrono::milliseconds keep_alive{10'000};      // an SSE comment after so much silence
   engine::Pooling pooling = engine::Pooling::kMean;  // of /v1/embeddings
-  Guard guard = {};                                  // none: everybody may call everything
+  std::shared_ptr<RequestLog> request_log = {};      // none: only the process's own log
+  std::shared_ptr<guard::Guard> guard = {};          // none: everybody may call everything
 };
 
 enum class ServingState { kLoading, kReady, kDraining };

@@ -36,6 +36,11 @@ bool SendIfLoading(const Exchange& exchange) {
   return true;
 }
 
+// A key sees the models that it may use.
+bool MayUse(const Exchange& exchange, const std::string& model) {
+  return exchange.call->pass == nullptr || exchange.call->pass->MayUse(model);
+}
+
 }  // namespace
 
 void HandleLive(const Exchange& exchange) { SendJson(exchange, R"({"status":"ok"})"); }
@@ -71,7 +76,9 @@ void HandleModels(const Exchange& exchange) {
   const ServedModel& model = exchange.context->model;
   JsonWriter json;
   json.BeginObject().Key("object").String("list").Key("data").BeginArray();
-  for (const std::string& name : model.names) WriteModel(model, name, &json);
+  for (const std::string& name : model.names) {
+    if (MayUse(exchange, name)) WriteModel(model, name, &json);
+  }
   json.EndArray().EndObject();
   SendJson(exchange, json.Take());
 }
@@ -79,7 +86,7 @@ void HandleModels(const Exchange& exchange) {
 void HandleModel(const Exchange& exchange) {
   if (SendIfLoading(exchange)) return;
   const ServedModel& model = exchange.context->model;
-  if (!model.IsNamed(exchange.parameter)) {
+  if (!model.IsNamed(exchange.parameter) || !MayUse(exchange, exchange.parameter)) {
     return exchange.writer->Send(ErrorResponse(ModelNotFound(exchange.parameter.substr(0, 200))));
   }
   JsonWriter json;

@@ -16,6 +16,16 @@ double Seconds(SteadyTime from, SteadyTime to) {
   return std::chrono::duration<double>(to - from).count();
 }
 
+// Each prompt counts once, however many answers it gets, as in the answer's `usage`.
+int64_t PromptTokens(const GenerationSetup& setup,
+                     const std::vector<engine::GenerateRequest>& requests) {
+  int64_t tokens = 0;
+  for (const engine::GenerateRequest& request : requests) {
+    tokens += static_cast<int64_t>(request.prompt_ids.size());
+  }
+  return tokens / std::max<int64_t>(setup.params.n, 1);
+}
+
 }  // namespace
 
 Generation::Generation(GenerationSetup setup) : setup_(std::move(setup)) {}
@@ -24,11 +34,20 @@ Generation::~Generation() = default;
 void Generation::Launch(const std::shared_ptr<Generation>& generation,
                         std::vector<engine::GenerateRequest> requests) {
   Context* context = generation->setup_.context;
+  const int64_t tokens = PromptTokens(generation->setup_, requests);
+  const std::shared_ptr<Call> call = generation->setup_.call;
+  if (const auto error = TakeModelAndTokens(*call, generation->setup_.head.model, tokens)) {
+    context->loop->Post([generation, error] {
+      generation->setup_.context->metrics->OnRejected(error->code);
+      generation->setup_.writer->Send(ErrorResponse(*error));
+    });
+    return;
+  }
   std::vector<std::unique_ptr<engine::Session>> sessions;
   generation->sequences_.resize(requests.size());
   for (size_t i = 0; i < requests.size(); ++i) {
     generation->sequences_[i].max_tokens = requests[i].max_tokens;
-    requests[i].tenant = generation->setup_.tenant;
+    requests[i].tenant = call->caller.tenant;
     const bool waits = generation->patient() && (i >= kAtOnce || !generation->later_.empty());
     if (waits) {
       generation->later_.emplace_back(i, std::move(requests[i]));
@@ -41,6 +60,7 @@ void Generation::Launch(const std::shared_ptr<Generation>& generation,
         continue;
       }
       ApiError error = FromStatus(session.status());
+      if (call->pass != nullptr) call->pass->ReturnTokens(tokens);
       if (error.status == 429) error = Overloaded(error.message, context->RetryAfterSeconds());
       context->loop->Post([generation, error] {
         generation->setup_.context->metrics->OnRejected(error.code);
@@ -171,11 +191,30 @@ void Generation::RecordEnd(size_t index, const engine::TokenEvent& event, std::s
   }
   record.queue_seconds = event.timings.queue_ms / 1000;
   setup_.context->metrics->OnFinished(record);
+  RecordCall(index, record);
   // Without the time in the queue, which the estimate multiplies by itself.
   if (event.finish == engine::FinishReason::kStop ||
       event.finish == engine::FinishReason::kLength) {
     setup_.context->OnAnswer((event.timings.prefill_ms + event.timings.decode_ms) / 1000);
   }
+}
+
+// For the log, and for the key's account.
+void Generation::RecordCall(size_t index, const monitoring::RequestRecord& record) {
+  Call& call = *setup_.call;
+  if (call.finish_reason.empty()) {
+    call.model = setup_.head.model;
+    call.finish_reason = record.finish_reason;
+    call.queue_ms = 1000 * record.queue_seconds.value_or(0);
+    call.decode_ms = 1000 * record.decode_seconds.value_or(0);
+    if (record.first_token_seconds) call.first_token_ms = 1000 * *record.first_token_seconds;
+  }
+  if (index % static_cast<size_t>(std::max<int64_t>(setup_.params.n, 1)) == 0) {
+    call.prompt_tokens += record.prompt_tokens;
+    call.cached_tokens += sequences_[index].usage.cached_tokens;
+  }
+  call.completion_tokens += record.generation_tokens;
+  if (call.pass != nullptr) call.pass->ChargeTokens(record.generation_tokens);
 }
 
 void Generation::OnClientGone() {

@@ -20,9 +20,9 @@ using SteadyTime = std::chrono::steady_clock::time_point;
 struct GenerationSetup {
   Context* context = nullptr;
   std::shared_ptr<ResponseWriter> writer = {};
+  std::shared_ptr<Call> call = {};  // never null
   AnswerHead head = {};
   GenerateParams params = {};
-  std::string tenant = {};  // who asks: prefixes are shared within a tenant only
   SteadyTime arrival = {};
 };
 
@@ -33,8 +33,9 @@ class Generation : public std::enable_shared_from_this<Generation> {
   explicit Generation(GenerationSetup setup);
   virtual ~Generation();
 
-  // On the worker thread: submits every sequence, or answers with the engine's refusal. Of a
-  // patient one, only the first few; the others follow as these end.
+  // On the worker thread: submits every sequence, or answers with the guard's refusal (the key may
+  // not use the model, or has no tokens left) or the engine's. Of a patient one, only the first
+  // few; the others follow as these end.
   static void Launch(const std::shared_ptr<Generation>& generation,
                      std::vector<engine::GenerateRequest> requests);
 
@@ -81,6 +82,7 @@ class Generation : public std::enable_shared_from_this<Generation> {
   void OnEvent(size_t index, engine::TokenEvent event);
   void MeasureTokens(Sequence& sequence);
   void RecordEnd(size_t index, const engine::TokenEvent& event, std::string finish_name);
+  void RecordCall(size_t index, const monitoring::RequestRecord& record);
   void OnClientGone();
   void Leave();  // drops the sessions, which cancels them
 

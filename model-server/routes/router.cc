@@ -17,8 +17,10 @@ constexpr int kClientClosed = 499;  // nginx's number for "the client left first
 class TrackedWriter : public ResponseWriter {
  public:
   TrackedWriter(Context* context, std::shared_ptr<const Request> request,
-                std::shared_ptr<ResponseWriter> writer, std::string_view handler)
+                std::shared_ptr<ResponseWriter> writer, std::shared_ptr<const Call> call,
+                std::string_view handler)
       : context_(context),
+        call_(std::move(call)),
         request_(std::move(request)),
         writer_(std::move(writer)),
         handler_(handler),
@@ -26,13 +28,13 @@ class TrackedWriter : public ResponseWriter {
   ~TrackedWriter() override { Record(kClientClosed); }
 
   void Send(Response response) override {
-    response.headers.Add("x-request-id", request_->id);
+    AddHeaders(&response.headers);
     const int status = response.status;
     writer_->Send(std::move(response));
     Record(status);
   }
   void StartStream(Response head) override {
-    head.headers.Add("x-request-id", request_->id);
+    AddHeaders(&head.headers);
     stream_status_ = head.status;
     writer_->StartStream(std::move(head));
   }
@@ -46,6 +48,10 @@ class TrackedWriter : public ResponseWriter {
   void OnClosed(std::function<void()> work) override { writer_->OnClosed(std::move(work)); }
 
  private:
+  void AddHeaders(Headers* headers) const {
+    headers->Add("x-request-id", request_->id);
+    if (call_->pass != nullptr) AddRateHeaders(call_->pass->rates(), headers);
+  }
   void Record(int status) {
     if (std::exchange(recorded_, true)) return;
     const double seconds = std::chrono::duration<double>(Clock::now() - start_).count();
@@ -55,11 +61,19 @@ class TrackedWriter : public ResponseWriter {
         {.handler = handler_, .method = method, .status = status, .seconds = seconds});
     const auto level =
         request_->method == "POST" || status >= 400 ? spdlog::level::info : spdlog::level::debug;
+    if (context_->options.request_log != nullptr) {
+      context_->options.request_log->Add({.request = request_.get(),
+                                          .call = call_.get(),
+                                          .route = handler_,
+                                          .status = status,
+                                          .seconds = seconds});
+    }
     spdlog::log(level, "{} {} {} {} {:.1f} ms {}", request_->remote, request_->method,
                 TargetPath(request_->target).substr(0, 200), status, seconds * 1000, request_->id);
   }
 
   Context* context_;
+  std::shared_ptr<const Call> call_;
   std::shared_ptr<const Request> request_;
   std::shared_ptr<ResponseWriter> writer_;
   const std::string_view handler_;
@@ -80,6 +94,11 @@ std::optional<std::string> MatchPattern(std::string_view pattern, std::string_vi
     return std::nullopt;
   }
   return PercentDecode(path.substr(brace));
+}
+
+// What is no route is behind the guard, too: any key will do to learn that.
+guard::Scope ScopeOf(const Route* route) {
+  return route == nullptr ? guard::Scope::kInfo : route->scope;
 }
 
 ApiError UnknownUrl(const Request& request) {
@@ -122,11 +141,36 @@ Router::Match Router::Find(const Request& request) const {
   return match;
 }
 
+bool Router::WillRefuse(const Request& head) const {
+  const guard::Guard* guard = context_->options.guard.get();
+  if (guard == nullptr) return false;
+  return AskGuard(*guard, head, ScopeOf(Find(head).route), /*counts=*/false).denial.has_value();
+}
+
+std::optional<Response> Router::Admit(const Request& request, const Route* route,
+                                      Call* call) const {
+  const guard::Guard* guard = context_->options.guard.get();
+  if (guard == nullptr) return std::nullopt;
+  guard::Admission admission = AskGuard(*guard, request, ScopeOf(route), /*counts=*/true);
+  call->caller = admission.caller;
+  call->pass = admission.pass;
+  if (!admission.denial) return std::nullopt;
+  const ApiError error = DenialError(*admission.denial);
+  context_->metrics->OnRejected(error.code);
+  Response response = ErrorResponse(error);
+  if (admission.rates) AddRateHeaders(*admission.rates, &response.headers);
+  return response;
+}
+
 void Router::Handle(std::shared_ptr<const Request> request,
                     std::shared_ptr<ResponseWriter> writer) {
   const Match match = Find(*request);
-  auto tracked = std::make_shared<TrackedWriter>(context_, request, std::move(writer),
+  auto call = std::make_shared<Call>();
+  auto tracked = std::make_shared<TrackedWriter>(context_, request, std::move(writer), call,
                                                  match.pattern.empty() ? "none" : match.pattern);
+  if (auto denied = Admit(*request, match.route, call.get())) {
+    return tracked->Send(*std::move(denied));
+  }
   if (match.pattern.empty()) return tracked->Send(ErrorResponse(UnknownUrl(*request)));
   if (match.route == nullptr) {
     const bool asks = request->method == "OPTIONS";
@@ -135,15 +179,10 @@ void Router::Handle(std::shared_ptr<const Request> request,
     response.headers.Add("Allow", match.allowed + ", OPTIONS");
     return tracked->Send(std::move(response));
   }
-  if (context_->options.guard) {
-    const RouteInfo info{.method = match.route->method, .pattern = match.route->pattern};
-    if (auto error = context_->options.guard(*request, info)) {
-      return tracked->Send(ErrorResponse(*error));
-    }
-  }
   match.route->handler({.context = context_,
                         .request = std::move(request),
                         .writer = std::move(tracked),
+                        .call = std::move(call),
                         .parameter = match.parameter});
 }
 

@@ -3,6 +3,7 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -16,6 +17,7 @@ struct Exchange {
   Context* context = nullptr;
   std::shared_ptr<const Request> request = {};
   std::shared_ptr<ResponseWriter> writer = {};
+  std::shared_ptr<Call> call = {};
   std::string parameter = {};  // what stands for {id} in the pattern, decoded
 };
 
@@ -26,13 +28,18 @@ struct Route {
   std::string_view method = {};
   std::string_view pattern = {};  // "/v1/models/{id}": the last segment and all that follows it
   RouteHandler handler = nullptr;
+  // What a key must be good for. A route that does not say is closed to all but administrators.
+  guard::Scope scope = guard::Scope::kAdmin;
 };
 
 // Finds the route, asks the guard, counts, logs. 404 and 405 as OpenAI words them. HEAD goes where
-// GET goes; OPTIONS tells what is allowed.
+// GET goes; OPTIONS tells what is allowed. All of them are behind the guard: who has no key does
+// not learn what there is.
 class Router {
  public:
   Router(Context* context, std::vector<Route> routes);
+  // Whether the guard will refuse this request, whose body has not come yet. Uses nothing up.
+  bool WillRefuse(const Request& head) const;
   void Handle(std::shared_ptr<const Request> request, std::shared_ptr<ResponseWriter> writer);
 
  private:
@@ -43,6 +50,8 @@ class Router {
     std::string allowed = {};  // methods of that path
   };
   Match Find(const Request& request) const;
+  // The guard's refusal, if it refuses; notes who is calling.
+  std::optional<Response> Admit(const Request& request, const Route* route, Call* call) const;
 
   Context* context_;
   const std::vector<Route> routes_;

@@ -20,6 +20,8 @@ import unittest
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 BINARY = os.environ.get("INHOUSE_BIN", os.path.join(ROOT, "build/dev/inhouse"))
 DEMO = "smollm2-135m-instruct"
+# Keys of whoever runs the tests are not ours.
+os.environ.setdefault("INHOUSE_CONFIG_HOME", "/nonexistent")
 
 
 def run(*arguments, **options):
@@ -57,7 +59,7 @@ class Serving:
     def wait_ready(self, seconds=120):
         ready, _, _ = select.select([self.process.stdout], [], [], seconds)
         line = self.process.stdout.readline() if ready else ""
-        match = re.fullmatch(r"listening on http://127\.0\.0\.1:(\d+)\n", line)
+        match = re.fullmatch(r"listening on https?://127\.0\.0\.1:(\d+)\n", line)
         if match is None:
             self.process.kill()
             raise AssertionError(f"not ready: {line!r}\n{self.stderr()}")

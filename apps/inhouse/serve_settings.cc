@@ -1,0 +1,252 @@
+#include "apps/inhouse/serve_settings.h"
+
+#include <chrono>
+#include <cstdint>
+#include <limits>
+#include <set>
+#include <string_view>
+#include <utility>
+
+#include "base/status.h"
+#include "fmt/format.h"
+#include "model-server/net/tls.h"
+
+namespace inhouse::apps {
+namespace {
+
+constexpr int64_t kCountMax = 1'000'000'000'000'000;
+constexpr base::Range<double> kSeconds = {0.1, 86400};
+
+std::chrono::milliseconds Milliseconds(double seconds) {
+  return std::chrono::milliseconds(static_cast<int64_t>(seconds * 1000));
+}
+
+// The one list of fields; what is done with each is the visitor's business.
+template <typename Visitor>
+void VisitServer(Visitor& visit, ServeSettings& s) {
+  visit.Section("server");
+  visit.Text("host", s.server.host);
+  visit.Int("port", s.server.port, {0, 65535});
+  visit.List("served_names", s.app.served_names);
+  visit.Int("connections", s.server.connections_max, {1, 1'000'000});
+  visit.Int("body_mib", s.body_mib_max, {1, 1024});
+  visit.Int("bodies_mib", s.bodies_mib_max, {1, 1 << 20});
+  visit.Int("header_kib", s.header_kib_max, {1, 1024});
+  visit.Number("header_seconds", s.header_seconds, kSeconds);
+  visit.Number("body_seconds", s.body_seconds, kSeconds);
+  visit.Number("idle_seconds", s.idle_seconds, kSeconds);
+  visit.Number("write_seconds", s.write_seconds, kSeconds);
+  visit.Number("keep_alive_seconds", s.keep_alive_seconds, {0.1, 3600});
+  visit.Number("drain_seconds", s.drain_seconds, {0, 86400});
+  visit.Section("tls");
+  visit.Text("cert", s.server.tls.cert_file);
+  visit.Text("key", s.server.tls.key_file);
+  visit.Text("client_ca", s.server.tls.client_ca_file);
+  visit.Section("log");
+  visit.Text("requests", s.request_log);
+}
+
+template <typename Visitor>
+void VisitModel(Visitor& visit, ServeSettings& s) {
+  visit.Section("model");
+  visit.Text("path", s.engine.model);
+  visit.Int("threads", s.engine.threads, {0, 1024});
+  visit.Int("context", s.engine.context_tokens, {0, int64_t{1} << 32});
+  visit.Int("max_sequences", s.engine.max_sequences, {1, 4096});
+  visit.Int("queue", s.engine.queue_max, {0, 1'000'000});
+  visit.Int("prefill_chunk", s.engine.prefill_chunk, {1, 65536});
+  visit.Choice("kv_type", s.engine.kv_type, {"auto", "f32", "f16", "bf16", "fp8"});
+  visit.Int("activation_bits", s.engine.activation_bits, {8, 16});
+  visit.Text("packed", s.engine.packed);
+}
+
+template <typename Visitor>
+void VisitGuard(Visitor& visit, ServeSettings& s) {
+  visit.Section("guard");
+  visit.Text("keys", s.guard.keys_file);
+  visit.Text("usage_file", s.guard.usage_file);
+  visit.Blocks("allow", s.guard.allow);
+  visit.Blocks("deny", s.guard.deny);
+  visit.Blocks("trusted_proxies", s.guard.trusted_proxies);
+  visit.Choice("forwarded_header", s.guard.forwarded_header, {"x-forwarded-for", "forwarded"});
+  visit.Flag("insecure_no_auth", s.guard.insecure_no_auth);
+  visit.Section("quota");
+  visit.Int("requests_per_minute", s.guard.quota.requests_per_minute, {0, kCountMax});
+  visit.Int("requests_per_day", s.guard.quota.requests_per_day, {0, kCountMax});
+  visit.Int("tokens_per_minute", s.guard.quota.tokens_per_minute, {0, kCountMax});
+  visit.Int("tokens_per_day", s.guard.quota.tokens_per_day, {0, kCountMax});
+  visit.Int("concurrent", s.guard.quota.concurrent, {0, 1'000'000});
+}
+
+template <typename Visitor>
+void VisitAll(Visitor& visit, ServeSettings& settings) {
+  VisitServer(visit, settings);
+  VisitModel(visit, settings);
+  VisitGuard(visit, settings);
+}
+
+class Reader {
+ public:
+  explicit Reader(const base::ConfigFile& file) : file_(file), table_(file.root()) {}
+  void Section(const char* name) { table_ = file_.root().Table(name); }
+  void Text(const char* name, std::string& value) { table_.Read(name, &value); }
+  void Flag(const char* name, bool& value) { table_.Read(name, &value); }
+  void List(const char* name, std::vector<std::string>& value) { table_.Read(name, &value); }
+  void Number(const char* name, double& value, base::Range<double> range) {
+    table_.Read(name, &value, range);
+  }
+  template <typename T>
+  void Int(const char* name, T& value, base::Range<int64_t> range) {
+    table_.ReadInt(name, &value, range);
+  }
+  void Choice(const char* name, std::string& value, const std::vector<std::string>& choices) {
+    std::string read;
+    if (!table_.Read(name, &read)) return;
+    for (const std::string& choice : choices) {
+      if (read == choice) value = read;
+    }
+    if (value != read) table_.Refuse(name, read, "one of " + base::TomlStrings(choices));
+  }
+  bool Blocks(const char* name, std::vector<std::string>& value) {
+    if (!table_.Read(name, &value)) return false;
+    const auto list = guard::CidrList::Parse(value);
+    if (!list.ok()) table_.Refuse(name, "", base::Message(list.status()));
+    return true;
+  }
+  void Blocks(const char* name, std::optional<std::vector<std::string>>& value) {
+    std::vector<std::string> list;
+    if (Blocks(name, list)) value = std::move(list);
+  }
+
+ private:
+  const base::ConfigFile& file_;
+  base::ConfigTable table_;
+};
+
+class Writer {
+ public:
+  struct Line {
+    std::string section;
+    std::string name;
+    std::string value;  // "" = not set, which TOML cannot say
+  };
+  void Section(const char* name) { section_ = name; }
+  void Text(const char* name, const std::string& value) { Add(name, base::TomlString(value)); }
+  void Flag(const char* name, bool value) { Add(name, value ? "true" : "false"); }
+  void List(const char* name, const std::vector<std::string>& value) {
+    Add(name, base::TomlStrings(value));
+  }
+  void Number(const char* name, double value, base::Range<double>) {
+    Add(name, fmt::format("{}", value));
+  }
+  template <typename T>
+  void Int(const char* name, const T& value, base::Range<int64_t>) {
+    Add(name, fmt::format("{}", value));
+  }
+  void Choice(const char* name, const std::string& value, const std::vector<std::string>&) {
+    Text(name, value);
+  }
+  void Blocks(const char* name, const std::vector<std::string>& value) { List(name, value); }
+  void Blocks(const char* name, const std::optional<std::vector<std::string>>& value) {
+    Add(name, value ? base::TomlStrings(*value) : "");
+  }
+  const std::vector<Line>& lines() const { return lines_; }
+
+ private:
+  void Add(const char* name, std::string value) {
+    lines_.push_back({section_, name, std::move(value)});
+  }
+  std::string section_;
+  std::vector<Line> lines_;
+};
+
+std::vector<Writer::Line> LinesOf(const ServeSettings& settings) {
+  ServeSettings copy = settings;
+  Writer writer;
+  VisitAll(writer, copy);
+  return writer.lines();
+}
+
+// What SIGHUP brings into a running server.
+bool IsLive(const Writer::Line& line) {
+  static constexpr std::string_view kStarted[] = {"usage_file", "insecure_no_auth"};
+  if (line.section == "tls" || line.section == "quota") return true;
+  if (line.section != "guard") return false;
+  for (const std::string_view name : kStarted) {
+    if (line.name == name) return false;
+  }
+  return true;
+}
+
+}  // namespace
+
+void ServeSettings::Apply() {
+  server.limits.body_bytes_max = body_mib_max << 20;
+  server.limits.header_bytes_max = header_kib_max << 10;
+  server.body_bytes_total_max = bodies_mib_max << 20;
+  server.header_timeout = Milliseconds(header_seconds);
+  server.body_timeout = Milliseconds(body_seconds);
+  server.idle_timeout = Milliseconds(idle_seconds);
+  server.write_timeout = Milliseconds(write_seconds);
+  app.keep_alive = Milliseconds(keep_alive_seconds);
+}
+
+void ReadSettings(const base::ConfigFile& file, ServeSettings* settings) {
+  Reader reader(file);
+  VisitAll(reader, *settings);
+  const base::ConfigTable tls = file.root().Table("tls");
+  const model_server::TlsOptions& options = settings->server.tls;
+  if (options.cert_file.empty() != options.key_file.empty()) {
+    tls.Refuse(options.cert_file.empty() ? "cert" : "key", "", "a file, since the other is given");
+  } else if (options.cert_file.empty() && !options.client_ca_file.empty()) {
+    tls.Refuse("client_ca", options.client_ca_file, "to stand beside tls.cert and tls.key");
+  }
+}
+
+absl::Status LoadSettings(const std::string& path, ServeSettings* settings) {
+  INHOUSE_ASSIGN_OR_RETURN(const auto file, base::ConfigFile::Load(path));
+  ReadSettings(*file, settings);
+  return file->status();
+}
+
+std::vector<absl::Status> CheckFiles(const ServeSettings& settings) {
+  std::vector<absl::Status> problems;
+  if (const auto policy = ReadPolicy(settings.guard); !policy.ok()) {
+    problems.push_back(policy.status());
+  }
+  if (!settings.server.tls.cert_file.empty()) {
+    const auto tls = model_server::TlsContext::Load(settings.server.tls);
+    if (!tls.ok()) problems.push_back(tls.status());
+  }
+  return problems;
+}
+
+std::string FormatSettings(const ServeSettings& settings) {
+  std::string out;
+  std::string section;
+  for (const Writer::Line& line : LinesOf(settings)) {
+    if (line.section != section) {
+      out += fmt::format("{}[{}]\n", section.empty() ? "" : "\n", line.section);
+      section = line.section;
+    }
+    out += line.value.empty() ? fmt::format("# {} is not set\n", line.name)
+                              : fmt::format("{} = {}\n", line.name, line.value);
+  }
+  return out;
+}
+
+std::vector<std::string> NeedRestart(const ServeSettings& now, const ServeSettings& wanted) {
+  std::vector<std::string> names;
+  const std::vector<Writer::Line> before = LinesOf(now);
+  const std::vector<Writer::Line> after = LinesOf(wanted);
+  for (size_t i = 0; i < before.size(); ++i) {
+    if (before[i].value == after[i].value || IsLive(before[i])) continue;
+    names.push_back(before[i].section + "." + before[i].name);
+  }
+  if (now.server.tls.cert_file.empty() != wanted.server.tls.cert_file.empty()) {
+    names.emplace_back("tls.cert");
+  }
+  return names;
+}
+
+}  // namespace inhouse::apps

@@ -1,0 +1,57 @@
+// Everything that `serve` can be told, by flags and by inhouse.toml.
+#pragma once
+
+#include <map>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "apps/inhouse/doorkeeper.h"
+#include "base/config_file.h"
+#include "engine/engine.h"
+#include "model-server/net/server.h"
+#include "model-server/routes/app.h"
+
+namespace inhouse::apps {
+
+struct ServeSettings {
+  ServeSettings() { server.port = 8080; }
+
+  engine::EngineOptions engine;
+  model_server::ServerOptions server;
+  model_server::AppOptions app;
+  GuardSettings guard;
+  std::string request_log = {};  // a file, "-" = standard error, "" = none
+  size_t body_mib_max = 32;
+  size_t bodies_mib_max = 256;
+  size_t header_kib_max = 32;
+  double drain_seconds = 30;
+  double keep_alive_seconds = 10;
+  double header_seconds = 10;
+  double body_seconds = 120;
+  double idle_seconds = 75;
+  double write_seconds = 60;
+
+  // What the numbers above say, where the rooms look for it.
+  void Apply();
+};
+
+// Reads every field of the file over `settings`; the file notes what is wrong. The fields are
+// documented in docs/user-guide/config.md.
+void ReadSettings(const base::ConfigFile& file, ServeSettings* settings);
+
+// Opens and reads a file; the first problem is the error.
+absl::Status LoadSettings(const std::string& path, ServeSettings* settings);
+
+// What the file names but does not hold: keys, certificates, lists. One status for each that is
+// wrong.
+std::vector<absl::Status> CheckFiles(const ServeSettings& settings);
+
+// As TOML, every field with its value.
+std::string FormatSettings(const ServeSettings& settings);
+
+// The names of fields that differ and that only a restart can change: "server.port".
+std::vector<std::string> NeedRestart(const ServeSettings& now, const ServeSettings& wanted);
+
+}  // namespace inhouse::apps
