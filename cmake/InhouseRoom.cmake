@@ -67,7 +67,11 @@ function(inhouse_test)
     set(T_LABELS unit)
   endif()
   add_test(NAME ${T_NAME} COMMAND ${T_NAME} WORKING_DIRECTORY "${CMAKE_SOURCE_DIR}")
-  set_tests_properties(${T_NAME} PROPERTIES LABELS "${T_LABELS}" TIMEOUT 300)
+  set(timeout 300)
+  if(INHOUSE_SANITIZE OR CMAKE_CROSSCOMPILING)
+    set(timeout 1800)
+  endif()
+  set_tests_properties(${T_NAME} PROPERTIES LABELS "${T_LABELS}" TIMEOUT ${timeout})
 endfunction()
 
 # A libFuzzer target (preset fuzz). Its seeds stand in tests/fuzz/corpus/<NAME>/.

@@ -21,7 +21,8 @@ class Loop {
 
 // One answer: either Send, or StartStream, Write..., End. Lives on the io thread: every method must
 // be called there. A writer that is dropped without an answer sends a 500, one that is dropped in
-// the middle of a stream closes the connection. After the client has gone, calls do nothing.
+// the middle of a stream closes the connection. After the client has gone, calls do nothing. The
+// last reference may be dropped on any thread, but before the server is destroyed.
 class ResponseWriter {
  public:
   virtual ~ResponseWriter() = default;

@@ -186,6 +186,7 @@ TEST(Server, SlowReaderIsCutOff) {
   TestClient client(server->port());
   client.Send(kGet);
   EXPECT_TRUE(gone.WaitForNotificationWithTimeout(absl::Seconds(10)));
+  server->Post([&kept] { kept.reset(); });
   server->Shutdown(0);
 }
 
