@@ -15,7 +15,7 @@ namespace inhouse::model_server {
 struct ModelBounds {
   engine::SamplingOptions sampling = {};  // where the client says nothing
   int64_t vocab_size = 0;
-  int priority_min = 0;  // below: only where the operator lets clients pass each other
+  int priority_min = 0;       // below: only where the operator lets clients pass each other
   int64_t choices_max = 128;  // prompts x n of one request
 };
 

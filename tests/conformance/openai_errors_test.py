@@ -101,7 +101,7 @@ class Errors(unittest.TestCase):
 
     def test_unknown_route_and_method(self):
         with self.assertRaises(openai.NotFoundError) as caught:
-            client.embeddings.create(model=NAME, input="x")
+            client.moderations.create(model=NAME, input="x")
         self.assertEqual(caught.exception.code, "unknown_url")
         status, headers, text = server.call("GET", "/v1/chat/completions")
         self.assertEqual((status, headers["Allow"]), (405, "POST, OPTIONS"))

@@ -39,11 +39,12 @@ struct EngineOptions {
   int64_t kv_tokens = 0;         // instead of kv_bytes: so many tokens, or as many as fit
   int max_sequences = 16;        // that run at the same time
   int64_t prefill_chunk = 512;   // prompt tokens of one step at most
-  // A step in which answers go on should take no longer: long prompts are computed in smaller pieces
-  // meanwhile, as measured on the way. It cannot be kept where a step without prompts takes longer.
+  // A step in which answers go on should take no longer: long prompts are computed in smaller
+  // pieces meanwhile, as measured on the way. It cannot be kept where a step without prompts takes
+  // longer.
   double step_ms = 250;
-  int queue_max = 256;           // waiting requests; more are refused
-  bool prefix_cache = true;      // prompts share the pages of prefixes that were computed before
+  int queue_max = 256;       // waiting requests; more are refused
+  bool prefix_cache = true;  // prompts share the pages of prefixes that were computed before
   // From which the keys of shared prefixes are derived, so that no tenant can name another's;
   // "" = a random one for each start.
   std::string cache_secret = {};
