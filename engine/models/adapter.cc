@@ -195,6 +195,7 @@ absl::StatusOr<std::shared_ptr<const ModelAdapter>> ModelAdapter::Bind(
          .hint = "Unload another adapter, or give adapters more memory."});
   }
   auto adapter = std::make_shared<ModelAdapter>();
+  adapter->bytes_ = bytes;
   adapter->memory_ = Arena(static_cast<size_t>(bytes));
   const auto by_linear = TargetsByLinear(targets, modules);
   adapter->updates_.resize(by_linear.size());

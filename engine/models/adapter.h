@@ -48,13 +48,14 @@ class ModelAdapter {
                                        std::span<const AdapterTarget> targets,
                                        const KernelTable& kernels);
 
-  int64_t bytes() const { return static_cast<int64_t>(memory_.size()); }
+  int64_t bytes() const { return bytes_; }
   // Null if the adapter leaves this product alone.
   const LowRank* update(size_t linear) const {
     return linear < updates_.size() && !updates_[linear].empty() ? &updates_[linear] : nullptr;
   }
 
  private:
+  int64_t bytes_ = 0;
   std::vector<LowRank> updates_;  // by index of the product
   Arena memory_;
 };

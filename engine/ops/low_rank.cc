@@ -12,6 +12,11 @@ namespace {
 int64_t CeilDiv(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 constexpr size_t kAlignment = 64;  // of what kernels read
+// Groups that are computed together. More, each with a strip of its own, would want much scratch.
+constexpr size_t kGroupsMax = 16;
+// A x is cut into so many strips of rows, or a long prompt would keep as many members busy as A has
+// panels, which is one.
+constexpr int64_t kBlockStrips = 4;
 
 size_t Aligned(int64_t bytes) { return AlignUp(static_cast<size_t>(bytes), kAlignment); }
 
@@ -95,11 +100,12 @@ class LowRankStep {
       Group group{.update = &update, .rows = rows.rows, .strips = CeilDiv(m, kernel_.strip_rows)};
       group.strip_begin = strips_;
       group.u_strip_begin = u_strips_;
-      group.a_panel_begin = a_panels_;
+      group.a_item_begin = a_items_;
       group.b_panel_begin = b_panels_;
       strips_ += update.rank_ > 0 ? group.strips : 0;
       u_strips_ += group.strips * static_cast<int64_t>(update.parts_.size());
-      a_panels_ += update.a_panels_;
+      group.blocks = CeilDiv(group.strips, kBlockStrips);
+      a_items_ += update.a_panels_ * group.blocks;
       b_panels_ += update.b_panels_;
       group.x = take(update.rank_ > 0 ? group.strips * kernel_.strip_bytes(update.in_) : 0);
       group.u = take(m * update.rank_ * static_cast<int64_t>(sizeof(float)));
@@ -124,17 +130,17 @@ class LowRankStep {
   void Run() {
     if (groups_.empty()) return;
     WorkQueue& queue = context_.scratch.queue();
-    if (a_panels_ > 0) {
-      queue.Reset(context_.member, a_panels_);
+    if (a_items_ > 0) {
+      queue.Reset(context_.member, a_items_);
       ForShare(
           strips_, [this](const Group& g) { return g.strip_begin; },
           [this](const Group& g, int64_t strip) { PackX(g, strip); });
       context_.member.Barrier();
-      queue.Drain(context_.member, 1, [this](int64_t panel, int64_t) { RunA(panel); });
+      queue.Drain(context_.member, 1, [this](int64_t item, int64_t) { RunA(item); });
       context_.member.Barrier();
     }
     queue.Reset(context_.member, b_panels_);
-    if (a_panels_ > 0) {
+    if (a_items_ > 0) {
       ForShare(
           u_strips_, [](const Group& g) { return g.u_strip_begin; },
           [this](const Group& g, int64_t item) { PackU(g, item); });
@@ -152,9 +158,10 @@ class LowRankStep {
     const LowRank* update = nullptr;
     std::span<const int64_t> rows = {};
     int64_t strips = 0;
+    int64_t blocks = 0;
     int64_t strip_begin = 0;  // of all groups' work of this kind, as are the next three
     int64_t u_strip_begin = 0;
-    int64_t a_panel_begin = 0;
+    int64_t a_item_begin = 0;
     int64_t b_panel_begin = 0;
     size_t x = 0;                       // offsets in the shared scratch: strips of x, ...
     size_t u = 0;                       // ... A x as rows [m][rank], ...
@@ -203,18 +210,21 @@ class LowRankStep {
     kernel_.pack_strip(from, ld, 0, n, n, in, Shared(group.x) + strip * kernel_.strip_bytes(in));
   }
 
+  // One panel of A for a block of the group's rows.
   void RunA(int64_t item) const {
-    const Group& group = GroupOf(item, [](const Group& g) { return g.a_panel_begin; });
+    const Group& group = GroupOf(item, [](const Group& g) { return g.a_item_begin; });
     const LowRank& update = *group.update;
-    const int64_t panel = item - group.a_panel_begin;
+    const int64_t panel = (item - group.a_item_begin) / group.blocks;
+    const int64_t strip = (item - group.a_item_begin) % group.blocks * kBlockStrips;
+    const int64_t m0 = strip * kernel_.strip_rows;
     const int64_t row0 = panel * kernel_.panel_rows;
     kernel_.run(
         {.panel = update.packed_ + panel * update.a_panel_bytes_,
-         .x = Shared(group.x),
-         .m = Rows(group),
+         .x = Shared(group.x) + strip * kernel_.strip_bytes(update.in_),
+         .m = std::min<int64_t>(kBlockStrips * kernel_.strip_rows, Rows(group) - m0),
          .k = update.in_,
          .n_rows = static_cast<int>(std::min<int64_t>(kernel_.panel_rows, update.rank_ - row0)),
-         .y = reinterpret_cast<float*>(Shared(group.u)) + row0,
+         .y = reinterpret_cast<float*>(Shared(group.u)) + m0 * update.rank_ + row0,
          .ldy = update.rank_,
          .scratch = own_});
   }
@@ -270,7 +280,7 @@ class LowRankStep {
   std::vector<Group> groups_;
   int64_t strips_ = 0;
   int64_t u_strips_ = 0;
-  int64_t a_panels_ = 0;
+  int64_t a_items_ = 0;
   int64_t b_panels_ = 0;
   std::byte* own_ = nullptr;  // the kernels' scratch of this member
   float* tile_ = nullptr;     // behind it
@@ -280,13 +290,14 @@ size_t LowRankPackedBytes(const KernelTable& kernels, const LowRankLimits& limit
   if (limits.rank == 0 || limits.groups == 0) return 0;
   const MatMulKernel& kernel = FloatKernel(kernels);
   // Every group begins a strip of its own, and every piece is aligned.
-  const int64_t strips = CeilDiv(limits.rows, kernel.strip_rows) + limits.groups;
+  const int64_t groups = std::min(limits.groups, static_cast<int64_t>(kGroupsMax));
+  const int64_t strips = CeilDiv(limits.rows, kernel.strip_rows) + groups;
   const int64_t u = limits.rows * limits.rank * static_cast<int64_t>(sizeof(float));
   // Strips of parts together: each is padded on its own.
   const int64_t packed_u =
       strips * (kernel.strip_bytes(limits.rank) + limits.parts * kernel.strip_bytes(1));
   return Aligned(strips * kernel.strip_bytes(in) + u + packed_u) +
-         static_cast<size_t>(limits.groups * (2 + limits.parts)) * kAlignment;
+         static_cast<size_t>(groups * (2 + limits.parts)) * kAlignment;
 }
 
 size_t LowRankMemberBytes(const KernelTable& kernels, const LowRankLimits& limits, int64_t in) {
@@ -299,8 +310,10 @@ size_t LowRankMemberBytes(const KernelTable& kernels, const LowRankLimits& limit
 
 void AddLowRank(OpContext& context, std::span<const LowRankRows> groups, const float* x,
                 int64_t ldx, float* y, int64_t ldy) {
-  if (groups.empty()) return;
-  LowRankStep(context, groups, x, ldx, y, ldy).Run();
+  for (size_t begin = 0; begin < groups.size(); begin += kGroupsMax) {
+    const auto some = groups.subspan(begin, std::min(kGroupsMax, groups.size() - begin));
+    LowRankStep(context, some, x, ldx, y, ldy).Run();
+  }
 }
 
 }  // namespace inhouse::engine

@@ -14,8 +14,8 @@ namespace inhouse::engine {
 namespace {
 
 constexpr int64_t kIn = 70;
-constexpr int64_t kOut = 150;  // of the product; its last outputs belong to no part
-constexpr int64_t kRows = 41;  // more than two strips at every level
+constexpr int64_t kOut = 150;   // of the product; its last outputs belong to no part
+constexpr int64_t kRows = 141;  // more than two blocks of strips at every level
 
 std::vector<float> Random(int64_t n, unsigned seed) {
   std::mt19937 random(seed);
@@ -55,7 +55,7 @@ struct Packed {
 // y + the updates of the groups, on a team.
 std::vector<float> Update(const KernelTable& kernels, int threads, std::vector<LowRankRows> groups,
                           const std::vector<float>& x, std::vector<float> y) {
-  const LowRankLimits limits{.rows = kRows, .groups = 3, .rank = 40, .parts = 3};
+  const LowRankLimits limits{.rows = kRows, .groups = kRows, .rank = 40, .parts = 3};
   base::ThreadTeam team(threads);
   OpScratch scratch(threads, LowRankPackedBytes(kernels, limits, kIn),
                     LowRankMemberBytes(kernels, limits, kIn));
@@ -96,7 +96,8 @@ class LowRankTest : public testing::TestWithParam<IsaLevel> {
 TEST_P(LowRankTest, ChangesItsRowsAndNoOthers) {
   std::vector<int64_t> block(20);
   std::iota(block.begin(), block.end(), 3);
-  const std::vector<int64_t> scattered = {0, 2, 24, 25, 26, 30, 31, 33, 34, 35, 36, 37, 38, 39, 40};
+  std::vector<int64_t> scattered = {0, 2, 24, 25, 26, 30, 31};
+  for (int64_t row = 33; row < kRows; ++row) scattered.push_back(row);
   for (const int threads : {1, 2, 3}) {
     const std::vector<float> y =
         Update(kernels_, threads, {{&first_.update, block}, {&second_.update, scattered}}, x_, y_);
@@ -130,12 +131,16 @@ TEST_P(LowRankTest, RowsDoNotKnowEachOther) {
   const std::vector<float> crowd = Update(kernels_, 1, {{&first_.update, all}}, x_, y_);
   const std::vector<float> mixed =
       Update(kernels_, 2, {{&second_.update, even}, {&first_.update, odd}}, x_, y_);
+  std::vector<LowRankRows> singles;  // more groups than are computed together
+  for (const int64_t& row : all) singles.push_back({&first_.update, {&row, 1}});
+  const std::vector<float> apart = Update(kernels_, 2, singles, x_, y_);
   for (const int64_t row : all) {
     const std::vector<int64_t> one = {row};
     const std::vector<float> alone = Update(kernels_, 1, {{&first_.update, one}}, x_, y_);
     const auto begin = static_cast<size_t>(row * kOut);
     for (size_t i = begin; i < begin + kOut; ++i) {
       ASSERT_EQ(crowd[i], alone[i]) << row;
+      ASSERT_EQ(apart[i], alone[i]) << row;
       if (row % 2 == 1) {
         ASSERT_EQ(mixed[i], alone[i]) << row;
       }
