@@ -8,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include "engine/tensor/float16.h"
 #include "gtest/gtest.h"
 
 namespace inhouse::engine {
@@ -21,7 +22,7 @@ std::vector<float> Random(int64_t n, unsigned seed) {
   std::mt19937 random(seed);
   std::normal_distribution<float> normal;
   std::vector<float> values(static_cast<size_t>(n));
-  for (float& v : values) v = normal(random);
+  for (float& v : values) v = FromF16(ToF16(normal(random)));  // either type holds them
   return values;
 }
 
@@ -41,9 +42,9 @@ std::vector<LowRankPart> Parts(unsigned seed, std::vector<int64_t> ranks) {
 
 // An update with its memory.
 struct Packed {
-  Packed(const KernelTable& kernels, const std::vector<LowRankPart>& parts_in)
+  Packed(const KernelTable& kernels, DType stored, const std::vector<LowRankPart>& parts_in)
       : parts(parts_in),
-        update(kernels, kIn, parts),
+        update(kernels, stored, kIn, parts),
         memory(static_cast<size_t>(update.packed_bytes())) {
     update.Pack(parts, memory.data());
   }
@@ -86,8 +87,9 @@ double Expected(const std::vector<LowRankPart>& parts, const float* x, int64_t o
 class LowRankTest : public testing::TestWithParam<IsaLevel> {
  protected:
   const KernelTable& kernels_ = *TableFor(GetParam());
-  const Packed first_{kernels_, Parts(1, {4, 16, 1})};
-  const Packed second_{kernels_, Parts(50, {0, 35})};  // a part of shifts, more than one panel of A
+  const Packed first_{kernels_, DType::kF32, Parts(1, {4, 16, 1})};
+  const Packed second_{kernels_, DType::kF16,
+                       Parts(50, {0, 35})};  // a part of shifts, more than one panel of A
   const std::vector<float> x_ = Random(kRows * kIn, 90);
   const std::vector<float> y_ = Random(kRows * kOut, 91);
 };
@@ -119,6 +121,19 @@ TEST_P(LowRankTest, ChangesItsRowsAndNoOthers) {
       }
     }
   }
+}
+
+TEST(LowRankTest, F16WhereItCostsNothing) {
+  std::vector<float> values = Random(1000, 5);
+  EXPECT_TRUE(FitsF16(values));
+  for (float& v : values) v *= 0x1p-14F;  // about half of them are subnormal there
+  EXPECT_TRUE(FitsF16(values));
+  for (float& v : values) v *= 0x1p-6F;  // five bits are left
+  EXPECT_FALSE(FitsF16(values));
+  values = Random(1000, 5);
+  values[7] = 70000;
+  EXPECT_FALSE(FitsF16(values));
+  EXPECT_TRUE(FitsF16(std::vector<float>(10, 0.0F)));
 }
 
 // Decision 0003: the same bits alone and in any crowd.

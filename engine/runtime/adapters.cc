@@ -62,7 +62,10 @@ absl::StatusOr<AdapterPlan> PlanAdapters(const Model& model, const KernelTable& 
 }
 
 AdapterTable::AdapterTable(const Model& model, const KernelTable& kernels, const Limits& limits)
-    : kernels_(kernels), targets_(model.adapter_targets()), limits_(limits) {}
+    : kernels_(kernels),
+      exact_(model.exact()),
+      targets_(model.adapter_targets()),
+      limits_(limits) {}
 
 absl::Status AdapterTable::CheckPlace(const std::string& name, bool replace) const {
   absl::MutexLock lock(&mutex_);
@@ -99,8 +102,9 @@ absl::StatusOr<AdapterInfo> AdapterTable::Load(const AdapterSource& source, bool
   auto loaded = std::make_shared<LoadedAdapter>();
   INHOUSE_ASSIGN_OR_RETURN(
       loaded->weights,
-      ModelAdapter::Bind(*peft, targets_, kernels_,
-                         {.rank_max = limits_.rank, .bytes_max = limits_.bytes - BytesInUse()}));
+      ModelAdapter::Bind(
+          *peft, targets_, kernels_,
+          {.exact = exact_, .rank_max = limits_.rank, .bytes_max = limits_.bytes - BytesInUse()}));
   loaded->info = {.name = source.name,
                   .path = source.path,
                   .base_model = peft->config().base_model(),

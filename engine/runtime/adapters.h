@@ -56,6 +56,7 @@ class AdapterTable {
   int64_t BytesInUse() const ABSL_LOCKS_EXCLUDED(mutex_);
 
   const KernelTable& kernels_;
+  const bool exact_;
   const std::vector<AdapterTarget> targets_;
   const Limits limits_;
   absl::Mutex loading_ ABSL_ACQUIRED_BEFORE(mutex_);

@@ -21,6 +21,7 @@ BINARY = os.environ.get("INHOUSE_BIN", os.path.join(ROOT, "build/dev/inhouse"))
 IDS = ",".join(str((7 + 31 * i) % 250) for i in range(23))
 RANK, ALPHA = 3, 12
 HEAD = "lm_head"
+MODULES = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 
 
 def run(*arguments):
@@ -44,7 +45,7 @@ class Merged(unittest.TestCase):
         self.folder = tempfile.mkdtemp()
         self.addCleanup(shutil.rmtree, self.folder)
 
-    def make(self, case, modules, biases=False):
+    def make(self, case, modules, biases=False, size=0.3):
         """(adapter directory, merged model directory)"""
         random = np.random.default_rng(len(case))
         weights = read_safetensors(os.path.join(MODELS, case, "model.safetensors"))
@@ -58,7 +59,7 @@ class Merged(unittest.TestCase):
             out, into = weights[name].shape
             module = name.removesuffix(".weight")
             a = np.float32(random.normal(0, 1 / np.sqrt(into), (RANK, into))).astype(np.float64)
-            b = np.float32(random.normal(0, 0.3, (out, RANK))).astype(np.float64)
+            b = np.float32(random.normal(0, size, (out, RANK))).astype(np.float64)
             merged[name] = weights[name] + ALPHA / RANK * b @ a
             adapter[f"base_model.model.{module}.lora_A.weight"] = float32(a)
             adapter[f"base_model.model.{module}.lora_B.weight"] = float32(b)
@@ -82,13 +83,13 @@ class Merged(unittest.TestCase):
             json.dump(config, file)
         return folders
 
-    def check(self, case, modules, **options):
+    def check(self, case, modules, fast=1e-4, **options):
         adapter, merged = self.make(case, modules, **options)
         base = os.path.join(MODELS, case)
         plain = logits(base)
-        for isa in ("ref", ""):
-            expected, found = logits(merged, isa=isa or "ref"), logits(base, adapter, isa) if isa else self.fast(base, adapter)
-            self.assertLess(np.abs(found - expected).max() / np.abs(expected).max(), 1e-4, isa)
+        expected = logits(merged)
+        for found, limit in ((logits(base, adapter), 1e-4), (self.fast(base, adapter), fast)):
+            self.assertLess(np.abs(found - expected).max() / np.abs(expected).max(), limit)
         self.assertGreater(np.abs(plain - expected).max() / np.abs(expected).max(), 1e-2)
 
     @staticmethod
@@ -100,6 +101,10 @@ class Merged(unittest.TestCase):
 
     def test_qwen3_some_modules(self):
         self.check("qwen3", ("v_proj", "o_proj", "up_proj"))
+
+    def test_bf16_whose_adapter_is_kept_in_f16(self):
+        # Smaller than the others: BF16 activations, too, lose what a large adapter magnifies.
+        self.check("llama-bf16", MODULES, fast=1e-2, size=0.03)
 
     def test_tied_output_embedding(self):
         self.check("llama-tied", ("q_proj", HEAD))

@@ -31,8 +31,8 @@ struct Buffers {
 };
 
 // Weights in IEEE floats, and `ref`, promise sums as exact as float32's (docs/decisions/0010).
-DType DefaultKv(const KernelTable& kernels, const DenseWeights& weights) {
-  return kernels.level == IsaLevel::kRef || weights.exact_floats ? DType::kF32 : DType::kF16;
+bool IsExact(const KernelTable& kernels, const DenseWeights& weights) {
+  return kernels.level == IsaLevel::kRef || weights.exact_floats;
 }
 
 class DenseModel final : public Model {
@@ -44,7 +44,8 @@ class DenseModel final : public Model {
         weights_(std::move(weights)),
         kernels_(kernels),
         layout_{static_cast<int>(config_.layers), static_cast<int>(config_.kv_heads),
-                static_cast<int>(config_.head_dim), kv.value_or(DefaultKv(kernels, weights_))},
+                static_cast<int>(config_.head_dim),
+                kv.value_or(IsExact(kernels, weights_) ? DType::kF32 : DType::kF16)},
         weight_memory_(weights_.Linears()) {
     DescribeFacts();
   }
@@ -64,6 +65,7 @@ class DenseModel final : public Model {
   std::vector<AdapterTarget> adapter_targets() const override {
     return DenseAdapterTargets(checkpoint_, config_, weights_);
   }
+  bool exact() const override { return IsExact(kernels_, weights_); }
   void set_observer(ProductObserver* observer) override { observer_ = observer; }
   const float* logits(int64_t index) const override {
     return buffers_.logits + index * config_.vocab_size;
