@@ -87,6 +87,7 @@ class Conversation {
                              engine_.chat_format()->Render(messages_, options_));
     engine::GenerateRequest request;
     request.prompt_ids = engine_.tokenizer()->Encode(prompt);
+    request.adapter = AdapterOf(engine_);
     request.sampling = flags_.sampling.Apply(engine_.info().default_sampling);
     request.max_tokens = flags_.max_tokens;
     request.skip_special_tokens = false;  // reasoning and call markers may be special tokens
@@ -174,6 +175,7 @@ absl::Status Chat(ChatFlags& flags) {
 VerbRun SetUpChat(CLI::App& app) {
   auto flags = std::make_shared<ChatFlags>();
   AddEngineFlags(app, &flags->engine);
+  AddAdapterFlag(app, &flags->engine);
   app.add_option("--system", flags->system, "the system message");
   app.add_option("-n,--max-tokens", flags->max_tokens, "length of an answer at most")
       ->capture_default_str()

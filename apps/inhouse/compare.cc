@@ -126,6 +126,16 @@ VerbRun SetUpCompare(CLI::App& app) {
                  "the model to measure against: a directory, a .gguf file, or a name of the store")
       ->required();
   app.add_option("b", options.b.model, "the other one, with the same vocabulary")->required();
+  const auto adapter = [&app](const char* flag, engine::EngineOptions* model, const char* what) {
+    app.add_option_function<std::string>(
+        flag,
+        [model](const std::string& path) {
+          model->adapters = {{"adapter", path}};
+        },
+        what);
+  };
+  adapter("--adapter-a", &options.a, "a LoRA adapter for the first model (PEFT directory)");
+  adapter("--adapter-b", &options.b, "a LoRA adapter for the other one");
   app.add_option("--text", flags->text, "what both read (default: 15,000 words of English)");
   app.add_option("--tokens", options.tokens, "tokens of it at most")
       ->check(CLI::Range(int64_t{2}, int64_t{1} << 32))

@@ -174,7 +174,8 @@ class Comparer {
 
   static absl::Status ReadWindow(Engine& engine, const std::vector<TokenId>& window,
                                  const std::function<void(int64_t, Row)>& on_row) {
-    return engine.Logits(window, {.all = true, .on_row = on_row}).status();
+    return engine.Logits(window, {.all = true, .adapter = AdapterOf(engine), .on_row = on_row})
+        .status();
   }
 
   // One window of A's logits is in memory, B's pass by row for row.
@@ -184,7 +185,8 @@ class Comparer {
     for (const std::vector<TokenId>& window : windows_.ids) {
       if (Interrupted()) return absl::CancelledError("interrupted");
       bar.Set(static_cast<uint64_t>(done), static_cast<uint64_t>(windows_.positions));
-      INHOUSE_ASSIGN_OR_RETURN(const auto rows, a.Logits(window, {.all = true}));
+      INHOUSE_ASSIGN_OR_RETURN(const auto rows,
+                               a.Logits(window, {.all = true, .adapter = AdapterOf(a)}));
       INHOUSE_RETURN_IF_ERROR(ReadWindow(b, window, [&](int64_t position, Row logits) {
         Add(window, position, rows[static_cast<size_t>(position)], logits);
       }));
@@ -239,6 +241,7 @@ class Comparer {
     const int64_t room = engine.info().context_tokens - kDecodeTokens;
     request.prompt_ids.resize(static_cast<size_t>(
         std::clamp<int64_t>(room, 1, static_cast<int64_t>(request.prompt_ids.size()))));
+    request.adapter = AdapterOf(engine);
     request.sampling.temperature = 0;
     request.max_tokens = kDecodeTokens;
     request.ignore_eos = true;

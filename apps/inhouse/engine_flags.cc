@@ -81,6 +81,21 @@ void AddEngineFlags(CLI::App& app, engine::EngineOptions* options) {
                  "(default: the one in the local store, if there is one)");
 }
 
+void AddAdapterFlag(CLI::App& app, engine::EngineOptions* options) {
+  app.add_option_function<std::string>(
+      "--adapter",
+      [options](const std::string& path) {
+        options->adapters = {{"adapter", path}};
+      },
+      "a LoRA adapter in PEFT's layout: a directory with adapter_config.json and "
+      "adapter_model.safetensors");
+}
+
+std::string AdapterOf(const engine::Engine& engine) {
+  const std::vector<engine::AdapterInfo> adapters = engine.adapters();
+  return adapters.empty() ? "" : adapters.front().name;
+}
+
 void SamplingFlags::Add(CLI::App& app) {
   app.add_option("--temperature", temperature,
                  "0 = always the most likely token (default: the model's)")

@@ -18,6 +18,11 @@ void AddModelFlags(CLI::App& app, engine::EngineOptions* options);
 // The same, --context, --kv-type and --packed. The values arrive when the flags are parsed.
 void AddEngineFlags(CLI::App& app, engine::EngineOptions* options);
 
+// --adapter: one for everything that the verb does.
+void AddAdapterFlag(CLI::App& app, engine::EngineOptions* options);
+// The adapter that the flag loaded, for requests; "" = none.
+std::string AdapterOf(const engine::Engine& engine);
+
 // Sampling flags. Values that are not given stay as the model's own defaults say (see
 // SamplingFlags::Apply).
 struct SamplingFlags {

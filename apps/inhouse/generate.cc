@@ -116,6 +116,7 @@ absl::Status Generate(GenerateFlags& flags) {
   INHOUSE_ASSIGN_OR_RETURN(const auto engine, LoadEngine(flags.engine));
   engine::GenerateRequest request;
   INHOUSE_ASSIGN_OR_RETURN(request.prompt_ids, PromptIds(flags, *engine));
+  request.adapter = AdapterOf(*engine);
   request.sampling = flags.sampling.Apply(engine->info().default_sampling);
   request.max_tokens = flags.max_tokens;
   request.stop = flags.stop;
@@ -146,6 +147,7 @@ absl::Status Generate(GenerateFlags& flags) {
 VerbRun SetUpGenerate(CLI::App& app) {
   auto flags = std::make_shared<GenerateFlags>();
   AddEngineFlags(app, &flags->engine);
+  AddAdapterFlag(app, &flags->engine);
   auto* source = app.add_option_group("prompt", "where the prompt comes from");
   source->add_option("-p,--prompt", flags->prompt, "the text to continue");
   source->add_option("--prompt-file", flags->prompt_file, "a file with the text");

@@ -69,7 +69,7 @@ absl::StatusOr<Inspection> Inspect(InspectFlags& flags) {
   out.model = engine::Model::Bind(*out.checkpoint, bind);
   if (!out.model.ok()) return out;
   const int threads = flags.engine.threads > 0 ? flags.engine.threads : base::DefaultThreadCount();
-  out.plan = engine::PlanBytes(**out.model, flags.engine, threads, engine::AvailableMemory());
+  out.plan = engine::PlanBytes(**out.model, flags.engine, {}, threads, engine::AvailableMemory());
   return out;
 }
 

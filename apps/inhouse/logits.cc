@@ -25,8 +25,9 @@ absl::Status Logits(LogitsFlags& flags) {
   INHOUSE_ASSIGN_OR_RETURN(const std::vector<engine::TokenId> ids,
                            ParseIds(flags.ids, flags.ids_file));
   INHOUSE_ASSIGN_OR_RETURN(const auto engine, LoadEngine(flags.engine));
-  INHOUSE_ASSIGN_OR_RETURN(const auto rows,
-                           engine->Logits(ids, {.all = flags.all, .chunk = flags.chunk}));
+  INHOUSE_ASSIGN_OR_RETURN(
+      const auto rows,
+      engine->Logits(ids, {.all = flags.all, .chunk = flags.chunk, .adapter = AdapterOf(*engine)}));
   std::string out = "{\"logits\": [";
   for (size_t row = 0; row < rows.size(); ++row) {
     out += row == 0 ? "[" : ", [";
@@ -47,6 +48,7 @@ absl::Status Logits(LogitsFlags& flags) {
 VerbRun SetUpLogits(CLI::App& app) {
   auto flags = std::make_shared<LogitsFlags>();
   AddEngineFlags(app, &flags->engine);
+  AddAdapterFlag(app, &flags->engine);
   auto* source = app.add_option_group("prompt", "the prompt");
   source->add_option("--ids", flags->ids, "token ids: 1,2,3");
   source->add_option("--ids-file", flags->ids_file,

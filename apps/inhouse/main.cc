@@ -64,7 +64,8 @@ constexpr Verb kVerbs[] = {
     {"generate", "answer one prompt",
      "inhouse generate -m smollm2-135m-instruct --chat -p \"What is the capital of France?\"\n"
      "inhouse generate -m ./model --prompt-file story.txt -n 200 --temperature 0.7 --seed 1\n"
-     "inhouse generate -m ./model --ids 1,2,3 --temperature 0 --json",
+     "inhouse generate -m ./model --ids 1,2,3 --temperature 0 --json\n"
+     "inhouse generate -m ./model --adapter ./my-adapter -p \"Dear Sir\"",
      SetUpGenerate},
     {"chat", "hold a conversation in the terminal",
      "inhouse chat -m smollm2-135m-instruct\n"
@@ -93,7 +94,8 @@ constexpr Verb kVerbs[] = {
      "inhouse serve -m smollm2-135m-instruct\n"
      "inhouse serve -m ./DeepSeek-R1-Distill-Qwen-7B --host 0.0.0.0 --port 8000 --served-name "
      "deepseek-r1 --keys keys.toml --allow 10.0.0.0/8\n"
-     "inhouse serve -m ./model --port 0 --max-sequences 8 --queue 64 --drain-seconds 60",
+     "inhouse serve -m ./model --port 0 --max-sequences 8 --queue 64 --drain-seconds 60\n"
+     "inhouse serve -m ./model --adapter sql=./adapters/sql --adapter-root ./adapters",
      SetUpServe},
     {"inspect", "what is in a checkpoint, and whether it fits this machine",
      "inhouse inspect -m ./model\ninhouse inspect -m model.gguf --tensors\n"

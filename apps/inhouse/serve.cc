@@ -60,8 +60,11 @@ absl::Status PrintBytePlan(const engine::EngineOptions& options) {
   INHOUSE_ASSIGN_OR_RETURN(const engine::BindOptions bind, engine::BindOptionsOf(options));
   INHOUSE_ASSIGN_OR_RETURN(const auto model, engine::Model::Bind(*checkpoint, bind));
   const int threads = options.threads > 0 ? options.threads : base::DefaultThreadCount();
-  INHOUSE_ASSIGN_OR_RETURN(const engine::BytePlan plan,
-                           engine::PlanBytes(*model, options, threads, engine::AvailableMemory()));
+  INHOUSE_ASSIGN_OR_RETURN(const engine::AdapterPlan adapters,
+                           engine::PlanAdapters(*model, *bind.kernels, options));
+  INHOUSE_ASSIGN_OR_RETURN(
+      const engine::BytePlan plan,
+      engine::PlanBytes(*model, options, adapters, threads, engine::AvailableMemory()));
   fmt::print(stderr, "{}: {}\n", options.model, engine::Describe(plan));
   return absl::OkStatus();
 }
@@ -149,6 +152,33 @@ void Reload(const Running& running) {
   }
 }
 
+// Adapters may be loaded at run time from below --adapter-root; without it from anywhere, but only
+// by clients of this machine.
+absl::Status SetAdapters(ServeSettings* settings) {
+  for (const std::string& adapter : settings->adapters) {
+    const size_t equals = adapter.find('=');
+    if (equals == std::string::npos || equals == 0 || equals + 1 == adapter.size()) {
+      return base::InvalidInput({.field = "--adapter", .value = adapter, .expected = "NAME=DIR"});
+    }
+    settings->engine.adapters.push_back({adapter.substr(0, equals), adapter.substr(equals + 1)});
+  }
+  settings->engine.adapter_bytes = settings->adapter_mib << 20;
+  settings->engine.adapters_max =
+      std::max(settings->engine.adapters_max, static_cast<int>(settings->engine.adapters.size()));
+  const std::string& host = settings->server.host;
+  if (!settings->adapter_root.empty()) {
+    std::error_code error;
+    if (!std::filesystem::is_directory(settings->adapter_root, error)) {
+      return base::InvalidInput(
+          {.field = "--adapter-root", .value = settings->adapter_root, .expected = "a directory"});
+    }
+    settings->app.adapter_root = settings->adapter_root;
+  } else if (host == "localhost" || host == "::1" || host.starts_with("127.")) {
+    settings->app.adapter_root = "/";
+  }
+  return absl::OkStatus();
+}
+
 // Who may come in, and where that is written down.
 absl::StatusOr<std::unique_ptr<Doorkeeper>> SetUpGuard(ServeSettings* settings) {
   INHOUSE_ASSIGN_OR_RETURN(auto keeper, Doorkeeper::Start(settings->guard));
@@ -175,6 +205,7 @@ absl::Status Serve(ServeSettings& flags,
   }
   INHOUSE_ASSIGN_OR_RETURN(flags.engine.model, lifecycle::ResolveModel(flags.engine.model));
   FindPacked(&flags.engine);
+  INHOUSE_RETURN_IF_ERROR(SetAdapters(&flags));
   INHOUSE_RETURN_IF_ERROR(PrintBytePlan(flags.engine));
   flags.Apply();
   flags.app.version = INHOUSE_VERSION;
@@ -258,6 +289,26 @@ void AddListenFlags(CLI::App& app, ServeSettings* flags) {
       ->check(CLI::Range(1, 1024));
 }
 
+void AddAdapterFlags(CLI::App& app, ServeSettings* flags) {
+  app.add_option("--adapter", flags->adapters,
+                 "NAME=DIR: a LoRA adapter (PEFT directory), served as model 'model:NAME'; may be "
+                 "repeated")
+      ->allow_extra_args(false);
+  app.add_option("--adapter-root", flags->adapter_root,
+                 "clients may have adapters loaded from below this directory (default: from "
+                 "anywhere if --host is this machine alone, else from nowhere)");
+  app.add_option("--max-adapters", flags->engine.adapters_max, "loaded at the same time at most")
+      ->capture_default_str()
+      ->check(CLI::Range(1, 10'000));
+  app.add_option("--max-adapter-rank", flags->engine.adapter_rank_max,
+                 "rank of an adapter that is loaded later at most")
+      ->capture_default_str()
+      ->check(CLI::Range(1, 4096));
+  app.add_option("--adapter-mib", flags->adapter_mib,
+                 "MiB for all adapters, set aside at the start (default: what memory is left)")
+      ->check(CLI::Range(1, 1 << 24));
+}
+
 }  // namespace
 
 VerbRun SetUpServe(CLI::App& app) {
@@ -270,6 +321,7 @@ VerbRun SetUpServe(CLI::App& app) {
       ->envname("INHOUSE_CONFIG");
   AddListenFlags(app, flags.get());
   AddGuardFlags(app, &flags->guard);
+  AddAdapterFlags(app, flags.get());
   app.add_option("--max-sequences", flags->engine.max_sequences,
                  "answers that are made at the same time")
       ->capture_default_str()

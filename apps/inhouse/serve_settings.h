@@ -1,6 +1,7 @@
 // Everything that `serve` can be told, by flags and by inhouse.toml.
 #pragma once
 
+#include <cstdint>
 #include <map>
 #include <string>
 #include <vector>
@@ -16,13 +17,19 @@
 namespace inhouse::apps {
 
 struct ServeSettings {
-  ServeSettings() { server.port = 8080; }
+  ServeSettings() {
+    server.port = 8080;
+    engine.adapter_rank_max = 64;
+  }
 
   engine::EngineOptions engine;
   model_server::ServerOptions server;
   model_server::AppOptions app;
   GuardSettings guard;
-  std::string request_log = {};  // a file, "-" = standard error, "" = none
+  std::vector<std::string> adapters = {};  // NAME=DIR
+  std::string adapter_root = {};  // "": anywhere if only this machine can ask, else nowhere
+  int64_t adapter_mib = 0;        // 0: what memory is left
+  std::string request_log = {};   // a file, "-" = standard error, "" = none
   size_t body_mib_max = 32;
   size_t bodies_mib_max = 256;
   size_t header_kib_max = 32;

@@ -1,12 +1,14 @@
-// Any bytes as config.json and as the index of a sharded checkpoint.
+// Any bytes as config.json, as adapter_config.json and as the index of a sharded checkpoint.
 #include <cstddef>
 #include <cstdint>
 #include <string_view>
 
 #include "engine/formats/config_json.h"
+#include "engine/formats/peft_config.h"
 #include "engine/formats/safetensors.h"
 
 using inhouse::engine::ConfigJson;
+using inhouse::engine::PeftConfig;
 
 namespace {
 
@@ -28,6 +30,12 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const std::string_view text(reinterpret_cast<const char*>(data), size);
   if (const auto config = ConfigJson::Parse("config.json", text); config.ok()) {
     AskEverything(*config);
+    if (const auto adapter = PeftConfig::Parse(*config); adapter.ok()) {
+      for (const char* module : {"model.layers.1.mlp.up_proj", "lm_head", "."}) {
+        (void)adapter->Targets(module);
+        (void)adapter->StrengthOf(module);
+      }
+    }
   }
   (void)inhouse::engine::ParseSafetensorsIndex("model.safetensors.index.json", text);
   return 0;

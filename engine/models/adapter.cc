@@ -132,6 +132,19 @@ absl::Status Fill(const PeftModule& module, const AdapterTarget& target, LowRank
   return absl::OkStatus();
 }
 
+// One type for the whole adapter: F16 if all of its matrices bear it.
+absl::StatusOr<DType> StoredType(std::span<const AdapterTarget> targets,
+                                 const std::vector<const PeftModule*>& modules, bool exact) {
+  if (exact) return DType::kF32;
+  for (size_t i = 0; i < modules.size(); ++i) {
+    if (modules[i] == nullptr) continue;
+    LowRankPart part = ShapeOf(*modules[i], targets[i]);
+    INHOUSE_RETURN_IF_ERROR(Fill(*modules[i], targets[i], &part));
+    if (!FitsF16(part.a) || !FitsF16(part.b)) return DType::kF32;
+  }
+  return DType::kF16;
+}
+
 absl::Status CheckRank(const PeftAdapter& peft, int64_t rank_max) {
   if (peft.rank_max() <= rank_max) return absl::OkStatus();
   return base::InputError(
@@ -173,7 +186,8 @@ absl::StatusOr<int64_t> ModelAdapter::Bytes(const PeftAdapter& peft,
   for (const std::vector<size_t>& indices : TargetsByLinear(targets, modules)) {
     std::vector<LowRankPart> parts;
     for (const size_t i : indices) parts.push_back(ShapeOf(*modules[i], targets[i]));
-    if (!parts.empty()) bytes += LowRank(kernels, targets[indices[0]].in, parts).packed_bytes();
+    if (parts.empty()) continue;
+    bytes += LowRank(kernels, DType::kF32, targets[indices[0]].in, parts).packed_bytes();
   }
   return bytes;
 }
@@ -194,8 +208,9 @@ absl::StatusOr<std::shared_ptr<const ModelAdapter>> ModelAdapter::Bind(
          .expected = fmt::format("at most {} bytes, what is left for adapters", limits.bytes_max),
          .hint = "Unload another adapter, or give adapters more memory."});
   }
+  INHOUSE_ASSIGN_OR_RETURN(const DType stored, StoredType(targets, modules, limits.exact));
   auto adapter = std::make_shared<ModelAdapter>();
-  adapter->memory_ = Arena(static_cast<size_t>(bytes));
+  adapter->memory_ = Arena(static_cast<size_t>(bytes));  // untouched pages take no memory
   const auto by_linear = TargetsByLinear(targets, modules);
   adapter->updates_.resize(by_linear.size());
   std::byte* next = adapter->memory_.data();
@@ -206,9 +221,10 @@ absl::StatusOr<std::shared_ptr<const ModelAdapter>> ModelAdapter::Bind(
       parts.push_back(ShapeOf(*modules[i], targets[i]));
       INHOUSE_RETURN_IF_ERROR(Fill(*modules[i], targets[i], &parts.back()));
     }
-    LowRank update(kernels, targets[by_linear[linear][0]].in, parts);
+    LowRank update(kernels, stored, targets[by_linear[linear][0]].in, parts);
     update.Pack(parts, next);
     next += update.packed_bytes();
+    adapter->bytes_ += update.packed_bytes();
     adapter->updates_[linear] = std::move(update);
   }
   return adapter;

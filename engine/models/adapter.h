@@ -29,6 +29,9 @@ struct AdapterTarget {
 };
 
 struct AdapterLimits {
+  // The base model promises results as exact as float32's: A and B stay in F32. Else they are kept
+  // in F16 where that costs next to nothing, which halves what a token reads of them.
+  bool exact = true;
   int64_t rank_max = 0;  // of a module
   int64_t bytes_max = 0;
 };
@@ -43,18 +46,19 @@ class ModelAdapter {
       const PeftAdapter& peft, std::span<const AdapterTarget> targets, const KernelTable& kernels,
       const AdapterLimits& limits);
 
-  // What Bind would allocate.
+  // What Bind would allocate at most.
   static absl::StatusOr<int64_t> Bytes(const PeftAdapter& peft,
                                        std::span<const AdapterTarget> targets,
                                        const KernelTable& kernels);
 
-  int64_t bytes() const { return static_cast<int64_t>(memory_.size()); }
+  int64_t bytes() const { return bytes_; }
   // Null if the adapter leaves this product alone.
   const LowRank* update(size_t linear) const {
     return linear < updates_.size() && !updates_[linear].empty() ? &updates_[linear] : nullptr;
   }
 
  private:
+  int64_t bytes_ = 0;
   std::vector<LowRank> updates_;  // by index of the product
   Arena memory_;
 };

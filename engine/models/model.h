@@ -90,6 +90,8 @@ class Model {
   virtual std::vector<const Linear*> linears() const = 0;
   // What an adapter may change, by the names that PEFT gives it.
   virtual std::vector<AdapterTarget> adapter_targets() const = 0;
+  // Whether its results are as exact as float32's, so that an adapter's have to be.
+  virtual bool exact() const = 0;
   // From now on `observer` sees the inputs of all products; null = nobody. It must outlive the
   // steps.
   virtual void set_observer(ProductObserver* observer) = 0;

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "engine/ops/op_context.h"
+#include "engine/tensor/dtype.h"
 
 namespace inhouse::engine {
 
@@ -21,13 +22,14 @@ struct LowRankPart {
 };
 
 // The updates of all parts of one Linear by one adapter, packed for the kernels of one level. Both
-// products are computed in float32 whatever the Linear's weights are: the update is small, but so
-// is the price (docs/decisions/0014). Immutable once packed; any thread may read.
+// products are computed in float32, with A and B in F32 or F16, whatever the Linear's weights are
+// (docs/decisions/0014). Immutable once packed; any thread may read.
 class LowRank {
  public:
   // Parts in ascending order of their outputs, which do not overlap. Empty: no update.
   LowRank() = default;
-  LowRank(const KernelTable& kernels, int64_t in, std::span<const LowRankPart> parts);
+  // `stored` is kF32, or kF16 if the values bear it (FitsF16).
+  LowRank(const KernelTable& kernels, DType stored, int64_t in, std::span<const LowRankPart> parts);
 
   bool empty() const { return parts_.empty(); }
   int64_t rank() const { return rank_; }  // of all parts together
@@ -61,6 +63,11 @@ class LowRank {
   std::vector<Part> parts_;
   const std::byte* packed_ = nullptr;
 };
+
+// Whether rounding to F16 changes the values, taken together, by less than 2^-11 of their size: so
+// little that BF16, in which others keep adapters, is eight times coarser. False for numbers beyond
+// F16's range, and where most are so small that F16 has few bits for them.
+bool FitsF16(std::span<const float> values);
 
 // The rows of a product that one adapter changes, ascending.
 struct LowRankRows {

@@ -8,20 +8,21 @@
 #include <utility>
 #include <vector>
 
+#include "engine/tensor/float16.h"
 #include "gtest/gtest.h"
 
 namespace inhouse::engine {
 namespace {
 
 constexpr int64_t kIn = 70;
-constexpr int64_t kOut = 150;  // of the product; its last outputs belong to no part
-constexpr int64_t kRows = 41;  // more than two strips at every level
+constexpr int64_t kOut = 150;   // of the product; its last outputs belong to no part
+constexpr int64_t kRows = 141;  // more than two blocks of strips at every level
 
 std::vector<float> Random(int64_t n, unsigned seed) {
   std::mt19937 random(seed);
   std::normal_distribution<float> normal;
   std::vector<float> values(static_cast<size_t>(n));
-  for (float& v : values) v = normal(random);
+  for (float& v : values) v = FromF16(ToF16(normal(random)));  // either type holds them
   return values;
 }
 
@@ -41,9 +42,9 @@ std::vector<LowRankPart> Parts(unsigned seed, std::vector<int64_t> ranks) {
 
 // An update with its memory.
 struct Packed {
-  Packed(const KernelTable& kernels, const std::vector<LowRankPart>& parts_in)
+  Packed(const KernelTable& kernels, DType stored, const std::vector<LowRankPart>& parts_in)
       : parts(parts_in),
-        update(kernels, kIn, parts),
+        update(kernels, stored, kIn, parts),
         memory(static_cast<size_t>(update.packed_bytes())) {
     update.Pack(parts, memory.data());
   }
@@ -55,7 +56,7 @@ struct Packed {
 // y + the updates of the groups, on a team.
 std::vector<float> Update(const KernelTable& kernels, int threads, std::vector<LowRankRows> groups,
                           const std::vector<float>& x, std::vector<float> y) {
-  const LowRankLimits limits{.rows = kRows, .groups = 3, .rank = 40, .parts = 3};
+  const LowRankLimits limits{.rows = kRows, .groups = kRows, .rank = 40, .parts = 3};
   base::ThreadTeam team(threads);
   OpScratch scratch(threads, LowRankPackedBytes(kernels, limits, kIn),
                     LowRankMemberBytes(kernels, limits, kIn));
@@ -86,8 +87,9 @@ double Expected(const std::vector<LowRankPart>& parts, const float* x, int64_t o
 class LowRankTest : public testing::TestWithParam<IsaLevel> {
  protected:
   const KernelTable& kernels_ = *TableFor(GetParam());
-  const Packed first_{kernels_, Parts(1, {4, 16, 1})};
-  const Packed second_{kernels_, Parts(50, {0, 35})};  // a part of shifts, more than one panel of A
+  const Packed first_{kernels_, DType::kF32, Parts(1, {4, 16, 1})};
+  const Packed second_{kernels_, DType::kF16,
+                       Parts(50, {0, 35})};  // a part of shifts, more than one panel of A
   const std::vector<float> x_ = Random(kRows * kIn, 90);
   const std::vector<float> y_ = Random(kRows * kOut, 91);
 };
@@ -96,7 +98,8 @@ class LowRankTest : public testing::TestWithParam<IsaLevel> {
 TEST_P(LowRankTest, ChangesItsRowsAndNoOthers) {
   std::vector<int64_t> block(20);
   std::iota(block.begin(), block.end(), 3);
-  const std::vector<int64_t> scattered = {0, 2, 24, 25, 26, 30, 31, 33, 34, 35, 36, 37, 38, 39, 40};
+  std::vector<int64_t> scattered = {0, 2, 24, 25, 26, 30, 31};
+  for (int64_t row = 33; row < kRows; ++row) scattered.push_back(row);
   for (const int threads : {1, 2, 3}) {
     const std::vector<float> y =
         Update(kernels_, threads, {{&first_.update, block}, {&second_.update, scattered}}, x_, y_);
@@ -120,6 +123,19 @@ TEST_P(LowRankTest, ChangesItsRowsAndNoOthers) {
   }
 }
 
+TEST(LowRankTest, F16WhereItCostsNothing) {
+  std::vector<float> values = Random(1000, 5);
+  EXPECT_TRUE(FitsF16(values));
+  for (float& v : values) v *= 0x1p-14F;  // about half of them are subnormal there
+  EXPECT_TRUE(FitsF16(values));
+  for (float& v : values) v *= 0x1p-6F;  // five bits are left
+  EXPECT_FALSE(FitsF16(values));
+  values = Random(1000, 5);
+  values[7] = 70000;
+  EXPECT_FALSE(FitsF16(values));
+  EXPECT_TRUE(FitsF16(std::vector<float>(10, 0.0F)));
+}
+
 // Decision 0003: the same bits alone and in any crowd.
 TEST_P(LowRankTest, RowsDoNotKnowEachOther) {
   std::vector<int64_t> all(kRows);
@@ -130,12 +146,16 @@ TEST_P(LowRankTest, RowsDoNotKnowEachOther) {
   const std::vector<float> crowd = Update(kernels_, 1, {{&first_.update, all}}, x_, y_);
   const std::vector<float> mixed =
       Update(kernels_, 2, {{&second_.update, even}, {&first_.update, odd}}, x_, y_);
+  std::vector<LowRankRows> singles;  // more groups than are computed together
+  for (const int64_t& row : all) singles.push_back({&first_.update, {&row, 1}});
+  const std::vector<float> apart = Update(kernels_, 2, singles, x_, y_);
   for (const int64_t row : all) {
     const std::vector<int64_t> one = {row};
     const std::vector<float> alone = Update(kernels_, 1, {{&first_.update, one}}, x_, y_);
     const auto begin = static_cast<size_t>(row * kOut);
     for (size_t i = begin; i < begin + kOut; ++i) {
       ASSERT_EQ(crowd[i], alone[i]) << row;
+      ASSERT_EQ(apart[i], alone[i]) << row;
       if (row % 2 == 1) {
         ASSERT_EQ(mixed[i], alone[i]) << row;
       }

@@ -68,8 +68,8 @@ int64_t AvailableMemory() {
   return std::max<int64_t>(available, 0);
 }
 
-absl::StatusOr<BytePlan> PlanBytes(const Model& model, const EngineOptions& options, int threads,
-                                   int64_t available) {
+absl::StatusOr<BytePlan> PlanBytes(const Model& model, const EngineOptions& options,
+                                   const AdapterPlan& adapters, int threads, int64_t available) {
   const ModelFacts& facts = model.facts();
   BytePlan plan;
   plan.available = available;
@@ -80,11 +80,14 @@ absl::StatusOr<BytePlan> PlanBytes(const Model& model, const EngineOptions& opti
   plan.limits.rows = std::max<int64_t>(options.prefill_chunk, 1) + plan.limits.sequences;
   plan.limits.logit_rows = std::max(kLogitRows, plan.limits.sequences);
   plan.limits.context_tokens = context;
+  plan.limits.adapter_rank = adapters.rank_max;
   plan.bytes.weights = facts.weight_bytes;
   plan.bytes.kv_per_token = facts.page_bytes / kPageTokens;
   plan.bytes.kv_type = KvTypeName(facts.kv);
   plan.bytes.scratch = model.ScratchBytes(plan.limits, threads);
-  const int64_t left = available - plan.bytes.weights - plan.bytes.scratch - kReserve;
+  plan.bytes.adapters = std::max(adapters.bytes, options.adapter_bytes);
+  const int64_t left =
+      available - plan.bytes.weights - plan.bytes.scratch - plan.bytes.adapters - kReserve;
   const int64_t one_context = (context + kPageTokens - 1) / kPageTokens;
   // By default: four whole contexts, or half of what is left, but one whole context if that fits at
   // all.
@@ -111,14 +114,18 @@ absl::StatusOr<BytePlan> PlanBytes(const Model& model, const EngineOptions& opti
          .expected = fmt::format("at most {} available: {}", Bytes(available), Describe(plan)),
          .hint = "Use a smaller --context, a smaller or quantized model, or a larger machine."});
   }
+  const int64_t spare = options.adapter_bytes > 0 ? 0 : left - plan.bytes.kv;
+  plan.adapter_bytes_max = plan.bytes.adapters + spare;
   return plan;
 }
 
 std::string Describe(const BytePlan& plan) {
+  const std::string adapters =
+      plan.bytes.adapters > 0 ? fmt::format(" + adapters {}", Bytes(plan.bytes.adapters)) : "";
   return fmt::format(
-      "weights {} + KV {} ({} tokens in {}, {} a token) + scratch {} = {} of {} available",
+      "weights {} + KV {} ({} tokens in {}, {} a token) + scratch {}{} = {} of {} available",
       Bytes(plan.bytes.weights), Bytes(plan.bytes.kv), plan.pages * kPageTokens, plan.bytes.kv_type,
-      Bytes(plan.bytes.kv_per_token), Bytes(plan.bytes.scratch), Bytes(plan.total()),
+      Bytes(plan.bytes.kv_per_token), Bytes(plan.bytes.scratch), adapters, Bytes(plan.total()),
       Bytes(plan.available));
 }
 

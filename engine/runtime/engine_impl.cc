@@ -39,6 +39,7 @@ EngineImpl::EngineImpl(LoadedModel loaded)
       scheduler_(loaded_.plan.limits, &prefixes_),
       pace_(loaded_.options.step_ms, loaded_.plan.limits.rows) {
   own_stats_.kv_pages_total = pool_.total();
+  own_stats_.adapters_max = loaded_.options.adapters_max;
   stats_ = own_stats_;
   if (loaded_.options.profile) loaded_.model->set_profile(&own_profile_);
   thread_ = std::thread([this] { Loop(); });
@@ -55,6 +56,11 @@ EngineImpl::~EngineImpl() {
 absl::StatusOr<std::unique_ptr<Session>> EngineImpl::Submit(GenerateRequest request,
                                                             EventCallback on_event) {
   INHOUSE_RETURN_IF_ERROR(CheckRequest(loaded_.info, loaded_.tokenizer != nullptr, &request));
+  std::shared_ptr<const LoadedAdapter> adapter;
+  if (!request.adapter.empty()) {
+    INHOUSE_ASSIGN_OR_RETURN(adapter, loaded_.adapters->Find(request.adapter));
+    request.cache_identity += adapter->info.fingerprint;  // keys and values depend on it
+  }
   if (!request.sampling.seed) request.sampling.seed = RandomSeed();
   std::optional<PrefixKey> root;
   // A filling that was not computed is nobody's prefix.
@@ -71,6 +77,7 @@ absl::StatusOr<std::unique_ptr<Session>> EngineImpl::Submit(GenerateRequest requ
   inner->sequence().root = root;
   inner->sequence().tenant = std::move(tenant);
   inner->sequence().priority = priority;
+  if (adapter != nullptr) inner->UseAdapter(std::move(adapter));
   auto session = std::make_unique<SessionImpl>(inner->cancel_flag());
   absl::MutexLock lock(&mutex_);
   if (draining_ || stop_)
@@ -94,6 +101,10 @@ absl::StatusOr<std::vector<std::vector<float>>> EngineImpl::Logits(std::span<con
   check.max_tokens = 0;
   INHOUSE_RETURN_IF_ERROR(CheckRequest(loaded_.info, true, &check));
   LogitsJob job;
+  if (!options.adapter.empty()) {
+    INHOUSE_ASSIGN_OR_RETURN(job.adapter, loaded_.adapters->Find(options.adapter));
+    job.sequence.adapter = job.adapter->weights.get();
+  }
   job.sequence.tokens = std::move(check.prompt_ids);
   job.sequence.prompt_tokens = static_cast<int64_t>(ids.size());
   job.sequence.all_logits = options.all;
@@ -264,7 +275,23 @@ void EngineImpl::Finish(Request* request) {
   stats_.kv_pages_cached = prefixes_.unheld();
 }
 
+// By name, so that a replaced adapter and its successor count together.
+void EngineImpl::CountAdapters() {
+  own_stats_.adapters.clear();
+  for (const auto& request : active_) {
+    if (request->adapter() == nullptr) continue;
+    const std::string& name = request->adapter()->info.name;
+    auto use = std::find_if(own_stats_.adapters.begin(), own_stats_.adapters.end(),
+                            [&name](const AdapterUse& u) { return u.name >= name; });
+    if (use == own_stats_.adapters.end() || use->name != name) {
+      use = own_stats_.adapters.insert(use, {.name = name});
+    }
+    ++(request->started() ? use->running : use->waiting);
+  }
+}
+
 void EngineImpl::PublishStats() {
+  CountAdapters();
   own_stats_.running = scheduler_.running();
   own_stats_.preemptions = scheduler_.preemptions();
   own_stats_.kv_pages_used = pool_.used() - prefixes_.unheld();

@@ -16,6 +16,7 @@
 #include "engine/engine.h"
 #include "engine/formats/checkpoint.h"
 #include "engine/models/model.h"
+#include "engine/runtime/adapters.h"
 #include "engine/runtime/byte_plan.h"
 #include "engine/runtime/request.h"
 #include "engine/runtime/step_pace.h"
@@ -34,6 +35,7 @@ struct LoadedModel {
   std::unique_ptr<ChatFormat> chat_format;  // null: none
   std::unique_ptr<base::ThreadTeam> team;
   std::unique_ptr<Model> model;
+  std::unique_ptr<AdapterTable> adapters;
 };
 
 class EngineImpl final : public Engine {
@@ -46,6 +48,13 @@ class EngineImpl final : public Engine {
   void Drain(double seconds_max) override;
   absl::StatusOr<std::vector<std::vector<float>>> Logits(std::span<const TokenId> ids,
                                                          const LogitsOptions& options) override;
+  absl::StatusOr<AdapterInfo> LoadAdapter(const AdapterSource& source, bool replace) override {
+    return loaded_.adapters->Load(source, replace);
+  }
+  absl::Status UnloadAdapter(const std::string& name) override {
+    return loaded_.adapters->Unload(name);
+  }
+  std::vector<AdapterInfo> adapters() const override { return loaded_.adapters->List(); }
   const ModelInfo& info() const override { return loaded_.info; }
   EngineStats stats() const override;
   StepProfile profile() const override;
@@ -56,6 +65,7 @@ class EngineImpl final : public Engine {
   // A prompt whose raw logits are wanted; lives on the stack of the caller of Logits.
   struct LogitsJob {
     Sequence sequence;
+    std::shared_ptr<const LoadedAdapter> adapter;
     bool all = false;
     std::vector<std::vector<float>> rows;
     std::function<void(int64_t, std::span<const float>)> on_row;
@@ -70,6 +80,7 @@ class EngineImpl final : public Engine {
   void HandOut(const StepPart& part);
   void HandOutLogits(LogitsJob& job, const StepPart& part) ABSL_LOCKS_EXCLUDED(mutex_);
   void Finish(Request* request);
+  void CountAdapters();
   void PublishStats() ABSL_LOCKS_EXCLUDED(mutex_);
 
   LoadedModel loaded_;

@@ -89,6 +89,18 @@ void DescribeModel(LoadedModel* loaded) {
   info.threads = loaded->team->count();
 }
 
+absl::Status LoadAdapters(LoadedModel* loaded) {
+  loaded->adapters =
+      std::make_unique<AdapterTable>(*loaded->model, *loaded->kernels,
+                                     AdapterTable::Limits{.count = loaded->options.adapters_max,
+                                                          .rank = loaded->plan.limits.adapter_rank,
+                                                          .bytes = loaded->plan.adapter_bytes_max});
+  for (const AdapterSource& source : loaded->options.adapters) {
+    INHOUSE_RETURN_IF_ERROR(loaded->adapters->Load(source, /*replace=*/false).status());
+  }
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<Engine>> Engine::Load(const EngineOptions& options,
@@ -105,8 +117,10 @@ absl::StatusOr<std::unique_ptr<Engine>> Engine::Load(const EngineOptions& option
   INHOUSE_RETURN_IF_ERROR(LoadTokenizerAndFormat(&loaded));
   loaded.team = std::make_unique<base::ThreadTeam>(
       options.threads > 0 ? options.threads : base::DefaultThreadCount());
-  INHOUSE_ASSIGN_OR_RETURN(
-      loaded.plan, PlanBytes(*loaded.model, options, loaded.team->count(), AvailableMemory()));
+  INHOUSE_ASSIGN_OR_RETURN(const AdapterPlan adapters,
+                           PlanAdapters(*loaded.model, *loaded.kernels, options));
+  INHOUSE_ASSIGN_OR_RETURN(loaded.plan, PlanBytes(*loaded.model, options, adapters,
+                                                  loaded.team->count(), AvailableMemory()));
   DescribeModel(&loaded);
   INHOUSE_RETURN_IF_ERROR(
       ReadModelDefaults(*loaded.checkpoint, loaded.tokenizer.get(), &loaded.info));
@@ -119,6 +133,7 @@ absl::StatusOr<std::unique_ptr<Engine>> Engine::Load(const EngineOptions& option
   if (report.packed.empty()) loaded.model->weights().Pack(*loaded.team, progress);
   report.weights_ms = watch.Lap();
   loaded.model->Allocate(*loaded.team, loaded.plan.limits);
+  INHOUSE_RETURN_IF_ERROR(LoadAdapters(&loaded));
   report.buffers_ms = watch.Lap();
   report.total_ms = report.open_ms + report.bind_ms + report.weights_ms + report.buffers_ms;
   return std::make_unique<EngineImpl>(std::move(loaded));

@@ -7,9 +7,11 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "engine/engine.h"
+#include "engine/runtime/adapters.h"
 #include "engine/runtime/pooler.h"
 #include "engine/runtime/stop_matcher.h"
 #include "engine/sampling/sampler.h"
@@ -26,6 +28,13 @@ class Request {
   // model.
   Request(GenerateRequest request, EventCallback on_event, const Tokenizer* tokenizer,
           std::vector<TokenId> end_tokens, const ElementwiseKernels& kernels);
+
+  // Before it is scheduled. The weights live as long as the request.
+  void UseAdapter(std::shared_ptr<const LoadedAdapter> adapter) {
+    sequence_.adapter = adapter->weights.get();
+    adapter_ = std::move(adapter);
+  }
+  const LoadedAdapter* adapter() const { return adapter_.get(); }  // null: none
 
   Sequence& sequence() { return sequence_; }
   std::atomic<bool>& cancelled() { return *cancelled_; }
@@ -58,6 +67,7 @@ class Request {
   std::vector<TokenId> end_tokens_;
   const ElementwiseKernels& kernels_;
   Sequence sequence_;
+  std::shared_ptr<const LoadedAdapter> adapter_;
   Sampler sampler_;
   std::optional<StreamDecoder> decoder_;
   StopMatcher stop_;

@@ -78,6 +78,7 @@ std::optional<Step> Scheduler::Next() {
   for (const StepPart& part : step.parts) {
     const int64_t row = step.plan.rows();
     const Sequence& s = *part.sequence;
+    step.plan.adapters.push_back(s.adapter);
     step.plan.sequences.push_back({s.page_data, s.computed, part.tokens, row});
     step.plan.tokens.insert(step.plan.tokens.end(), s.tokens.begin() + s.computed,
                             s.tokens.begin() + s.computed + part.tokens);

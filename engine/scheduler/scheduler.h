@@ -30,6 +30,7 @@ struct Sequence {
   int64_t logits_from =
       0;  // with all_logits: rows before this token were delivered earlier (before a preemption)
   HiddenRows hidden = HiddenRows::kNone;
+  const ModelAdapter* adapter = nullptr;  // held by the owner
   int64_t chunk_max = 0;  // prefill at most so many tokens a step; 0 = as many as the step takes
   // For measurements: so many first tokens count as computed when the sequence is admitted; their
   // pages hold a filling instead of keys and values.

@@ -20,6 +20,8 @@ struct ModelBounds {
 };
 
 struct GenerateParams {
+  std::string adapter = {};              // "": the base model
+  std::string adapter_fingerprint = {};  // for the answer's system_fingerprint
   engine::SamplingOptions sampling = {};
   std::optional<int64_t> max_tokens = {};
   int64_t min_tokens = 0;

@@ -9,6 +9,7 @@
 #include "base/check.h"
 #include "base/sha256.h"
 #include "fmt/format.h"
+#include "model-server/routes/adapters.h"
 #include "model-server/routes/chat.h"
 #include "model-server/routes/completion.h"
 #include "model-server/routes/control.h"
@@ -18,6 +19,8 @@
 
 namespace inhouse::model_server {
 namespace {
+
+constexpr size_t kLoadsMax = 16;  // adapters that wait to be loaded
 
 using Work = void (*)(const std::shared_ptr<const Request>& request, GenerationSetup setup);
 
@@ -69,6 +72,8 @@ std::vector<Route> Routes() {
       {"POST", "/v1/chat/completions", [](const Exchange& e) { RunOnWorker(e, RunChat); }, kChat},
       {"POST", "/v1/completions", [](const Exchange& e) { RunOnWorker(e, RunCompletion); }, kChat},
       {"POST", "/v1/embeddings", [](const Exchange& e) { RunOnWorker(e, RunEmbeddings); }, kEmbed},
+      {"POST", "/v1/load_lora_adapter", HandleLoadAdapter, kAdmin},
+      {"POST", "/v1/unload_lora_adapter", HandleUnloadAdapter, kAdmin},
       {"POST", "/tokenize", [](const Exchange& e) { RunOnWorker(e, RunTokenize); }, kInfo},
       {"POST", "/detokenize", [](const Exchange& e) { RunOnWorker(e, RunDetokenize); }, kInfo},
   };
@@ -97,18 +102,21 @@ std::string DefaultName(const engine::ModelInfo& info) {
 App::App(const AppOptions& options, Loop* loop, monitoring::Metrics* metrics)
     : metrics_(metrics),
       context_(std::make_shared<Context>()),
-      worker_(std::make_unique<WorkQueue>(options.prepare_queue_max)) {
+      worker_(std::make_unique<WorkQueue>(options.prepare_queue_max)),
+      loader_(std::make_unique<WorkQueue>(kLoadsMax)) {
   context_->options = options;
   context_->loop = loop;
   context_->metrics = metrics;
   context_->worker = worker_.get();
   router_ = std::make_shared<Router>(context_.get(), Routes());
+  context_->loader = loader_.get();
   loop->PostAfter(options.keep_alive / 4, [this] { Tick(); });
 }
 
-// The worker ends first, then the engine, whose callbacks only post.
+// The workers end first, then the engine, whose callbacks only post.
 App::~App() {
   worker_.reset();
+  loader_.reset();
   context_->active.clear();
   context_->model.engine.reset();
 }

@@ -42,6 +42,7 @@ class App {
   std::shared_ptr<Context> context_;
   std::shared_ptr<Router> router_;
   std::unique_ptr<WorkQueue> worker_;
+  std::unique_ptr<WorkQueue> loader_;
 };
 
 }  // namespace inhouse::model_server

@@ -24,6 +24,45 @@ TEST_F(AppTest, WhileLoadingOnlyLivezAnswers) {
   EXPECT_EQ(Call("GET", "/metrics").status, 200);
 }
 
+TEST_F(AppTest, AdaptersAreModels) {
+  Start({}, {.served_names = {"org/name", "b:c"}, .adapter_root = "/adapters"});
+  const auto load = [this](const std::string& fields) {
+    return Call("POST", "/v1/load_lora_adapter", "{" + fields + "}");
+  };
+  EXPECT_EQ(load(R"("lora_name":"a/x","lora_path":"x")").status, 200);
+  EXPECT_EQ(engine_->adapters().front().path, "/adapters/x");
+  EXPECT_EQ(load(R"("lora_name":"a/x","lora_path":"x")").Code(), "adapter_exists");
+  EXPECT_EQ(load(R"("lora_name":"a/x","lora_path":"y","load_inplace":true)").status, 200);
+  EXPECT_EQ(load(R"("lora_name":"y","lora_path":"broken")").Code(), "invalid_adapter");
+  EXPECT_EQ(load(R"("lora_name":"y","lora_path":"/adaptersx/y")").status, 403);
+  EXPECT_EQ(load(R"("lora_name":"y","lora_path":"x/../../y")").status, 403);
+  EXPECT_EQ(load(R"("lora_name":3,"lora_path":"y")").status, 400);
+  const json list = Call("GET", "/v1/models").Json();
+  ASSERT_EQ(list["data"].size(), 3u);
+  EXPECT_EQ(list["data"][2]["id"], "org/name:a/x");
+  EXPECT_EQ(list["data"][2]["parent"], "org/name");
+  for (const char* name : {"org/name:a/x", "b:c:a/x", "a/x"}) {
+    EXPECT_EQ(Call("GET", std::string("/v1/models/") + name).status, 200) << name;
+    const Reply reply = Call(
+        "POST", "/v1/chat/completions",
+        std::string(R"({"messages":[{"role":"user","content":"hi"}],"model":")") + name + "\"}");
+    EXPECT_EQ(reply.Json()["model"], name);
+    EXPECT_EQ(engine_->last_request().adapter, "a/x") << name;
+  }
+  EXPECT_EQ(Call("GET", "/v1/models/org/name:y").status, 404);
+  EXPECT_EQ(Call("POST", "/v1/unload_lora_adapter", R"({"lora_name":"a/x"})").status, 200);
+  EXPECT_EQ(Call("POST", "/v1/unload_lora_adapter", R"({"lora_name":"a/x"})").status, 404);
+  EXPECT_EQ(Call("GET", "/v1/models/org/name:a/x").status, 404);
+}
+
+TEST_F(AppTest, LoadsNoAdaptersUnlessAllowed) {
+  Start();
+  const Reply reply =
+      Call("POST", "/v1/load_lora_adapter", R"({"lora_name":"x","lora_path":"/x"})");
+  EXPECT_EQ(reply.status, 403);
+  EXPECT_EQ(reply.Code(), "adapter_loading_disabled");
+}
+
 TEST_F(AppTest, Models) {
   Start({}, {.served_names = {"org/name", "alias"}});
   const json list = Call("GET", "/v1/models").Json();

@@ -161,7 +161,7 @@ std::optional<ApiError> Prepare(const Request& http, GenerationSetup* setup, Cha
   Json body;
   if (auto error = ParseBody(http.body, {}, &body)) return error;
   if (auto error = ReadChatRequest(body, context.model.bounds, chat)) return error;
-  if (auto error = CheckModel(context, chat->model)) return error;
+  if (auto error = CheckModel(context, chat->model, &chat->params)) return error;
   if (auto error = RenderChat(context, chat, prompt)) return error;
   engine::GenerateRequest request;
   if (auto error =
@@ -208,8 +208,7 @@ void RunChat(const std::shared_ptr<const Request>& http, GenerationSetup setup) 
                           .parallel_tool_calls = chat.parallel_tool_calls,
                           .include_reasoning = chat.include_reasoning,
                           .prompt_ends_in_think = engine::PromptEndsInThink(prompt)};
-  setup.head = setup.context->NewHead("chatcmpl-");
-  setup.head.model = chat.model;
+  setup.head = setup.context->NewHead("chatcmpl-", chat.model, chat.params);
   setup.params = std::move(chat.params);
   const size_t n = requests.size();
   Generation::Launch(std::make_shared<ChatGeneration>(std::move(setup), output, n),

@@ -192,7 +192,7 @@ std::optional<ApiError> Prepare(const Request& http, const Context& context,
   Json body;
   if (auto error = ParseBody(http.body, {}, &body)) return error;
   if (auto error = ReadCompletionRequest(body, context.model.bounds, completion)) return error;
-  if (auto error = CheckModel(context, completion->model)) return error;
+  if (auto error = CheckModel(context, completion->model, &completion->params)) return error;
   const engine::Tokenizer& tokenizer = *context.model.engine->tokenizer();
   output->echo = completion->echo;
   output->logprobs = completion->logprobs.has_value();
@@ -226,8 +226,7 @@ void RunCompletion(const std::shared_ptr<const Request>& http, GenerationSetup s
   if (auto error = Prepare(*http, *setup.context, &completion, &output, &requests)) {
     return PostError(setup, *std::move(error));
   }
-  setup.head = setup.context->NewHead("cmpl-");
-  setup.head.model = completion.model;
+  setup.head = setup.context->NewHead("cmpl-", completion.model, completion.params);
   setup.params = std::move(completion.params);
   const size_t sequences = requests.size();
   Generation::Launch(

@@ -12,6 +12,20 @@ bool ServedModel::IsNamed(std::string_view name) const {
   return std::find(names.begin(), names.end(), name) != names.end();
 }
 
+std::optional<engine::AdapterInfo> ServedModel::FindAdapter(std::string_view name) const {
+  std::string_view wanted = name;
+  for (const std::string& base : names) {
+    if (name.size() > base.size() && name.starts_with(base) && name[base.size()] == ':') {
+      wanted = name.substr(base.size() + 1);
+      break;
+    }
+  }
+  for (engine::AdapterInfo& info : engine->adapters()) {
+    if (info.name == wanted) return std::move(info);
+  }
+  return std::nullopt;
+}
+
 int Context::RetryAfterSeconds() const {
   if (model.engine == nullptr) return 5;
   const engine::EngineStats stats = model.engine->stats();
@@ -29,12 +43,15 @@ int QueueSeconds(double answer_seconds, int64_t running, int64_t waiting) {
   return static_cast<int>(std::clamp(std::ceil(answer_seconds * turns), 1.0, 3600.0));
 }
 
-AnswerHead Context::NewHead(std::string_view id_prefix) const {
+AnswerHead Context::NewHead(std::string_view id_prefix, const std::string& name,
+                            const GenerateParams& params) const {
   const auto now = std::chrono::system_clock::now().time_since_epoch();
   return {.id = std::string(id_prefix) + RandomId(),
           .created = std::chrono::duration_cast<std::chrono::seconds>(now).count(),
-          .model = model.names.front(),
-          .fingerprint = model.fingerprint};
+          .model = name,
+          .fingerprint = params.adapter.empty()
+                             ? model.fingerprint
+                             : model.fingerprint + "-" + params.adapter_fingerprint};
 }
 
 std::optional<ApiError> CheckServing(const Context& context) {

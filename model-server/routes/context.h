@@ -34,8 +34,10 @@ struct AppOptions {
   size_t prepare_queue_max = 128;  // requests that wait to be read and tokenized
   std::chrono::milliseconds keep_alive{10'000};      // an SSE comment after so much silence
   engine::Pooling pooling = engine::Pooling::kMean;  // of /v1/embeddings
-  std::shared_ptr<RequestLog> request_log = {};      // none: only the process's own log
-  std::shared_ptr<guard::Guard> guard = {};          // none: everybody may call everything
+  // Below it clients may have adapters loaded at run time; none: nowhere.
+  std::optional<std::string> adapter_root = {};
+  std::shared_ptr<RequestLog> request_log = {};  // none: only the process's own log
+  std::shared_ptr<guard::Guard> guard = {};      // none: everybody may call everything
 };
 
 enum class ServingState { kLoading, kReady, kDraining };
@@ -48,7 +50,9 @@ struct ServedModel {
   std::string fingerprint = {};
   int64_t created = 0;
 
-  bool IsNamed(std::string_view name) const;
+  bool IsNamed(std::string_view name) const;  // the model itself
+  // The loaded adapter that "model:adapter", or the adapter's bare name, asks for.
+  std::optional<engine::AdapterInfo> FindAdapter(std::string_view name) const;
 };
 
 // Lives on the io thread, except where it says otherwise.
@@ -57,6 +61,7 @@ struct Context {
   Loop* loop = nullptr;
   monitoring::Metrics* metrics = nullptr;
   WorkQueue* worker = nullptr;
+  WorkQueue* loader = nullptr;                              // for adapters
   std::atomic<ServingState> state{ServingState::kLoading};  // any thread
   std::atomic<int> load_percent{0};                         // any thread
   ServedModel model = {};                                   // any thread once kReady
@@ -67,8 +72,10 @@ struct Context {
 
   // How long a client that is turned away should wait, from what is queued. Any thread.
   int RetryAfterSeconds() const;
-  void OnAnswer(double seconds);                         // one ran to its end; io thread
-  AnswerHead NewHead(std::string_view id_prefix) const;  // any thread
+  void OnAnswer(double seconds);  // one ran to its end; io thread
+  // `model` as the client called it. Any thread.
+  AnswerHead NewHead(std::string_view id_prefix, const std::string& model,
+                     const GenerateParams& params) const;
 };
 
 // Seconds until those that wait now have had their turn: `running` answers at a time, each of

@@ -29,6 +29,20 @@ void WriteModel(const ServedModel& model, const std::string& name, JsonWriter* j
   json->EndObject();
 }
 
+// As vLLM shows a LoRA: `parent` is the model that it belongs to.
+void WriteAdapter(const ServedModel& model, const std::string& id, const std::string& adapter,
+                  JsonWriter* json) {
+  json->BeginObject();
+  json->Key("id").String(id);
+  json->Key("object").String("model");
+  json->Key("created").Int(model.created);
+  json->Key("owned_by").String("inhouse");
+  json->Key("root").String(adapter);
+  json->Key("parent").String(model.names.front());
+  json->Key("max_model_len").Int(model.engine->info().context_tokens);
+  json->EndObject();
+}
+
 // The list is there while the server drains: what is being answered goes on.
 bool SendIfLoading(const Exchange& exchange) {
   if (exchange.context->state.load() != ServingState::kLoading) return false;
@@ -79,6 +93,10 @@ void HandleModels(const Exchange& exchange) {
   for (const std::string& name : model.names) {
     if (MayUse(exchange, name)) WriteModel(model, name, &json);
   }
+  for (const engine::AdapterInfo& adapter : model.engine->adapters()) {
+    const std::string id = model.names.front() + ":" + adapter.name;
+    if (MayUse(exchange, id)) WriteAdapter(model, id, adapter.name, &json);
+  }
   json.EndArray().EndObject();
   SendJson(exchange, json.Take());
 }
@@ -86,11 +104,18 @@ void HandleModels(const Exchange& exchange) {
 void HandleModel(const Exchange& exchange) {
   if (SendIfLoading(exchange)) return;
   const ServedModel& model = exchange.context->model;
-  if (!model.IsNamed(exchange.parameter) || !MayUse(exchange, exchange.parameter)) {
+  const auto adapter =
+      model.IsNamed(exchange.parameter) ? std::nullopt : model.FindAdapter(exchange.parameter);
+  const bool there = model.IsNamed(exchange.parameter) || adapter;
+  if (!there || !MayUse(exchange, exchange.parameter)) {
     return exchange.writer->Send(ErrorResponse(ModelNotFound(exchange.parameter.substr(0, 200))));
   }
   JsonWriter json;
-  WriteModel(model, exchange.parameter, &json);
+  if (adapter) {
+    WriteAdapter(model, exchange.parameter, adapter->name, &json);
+  } else {
+    WriteModel(model, exchange.parameter, &json);
+  }
   SendJson(exchange, json.Take());
 }
 

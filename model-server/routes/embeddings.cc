@@ -95,8 +95,8 @@ std::optional<ApiError> Prepare(const Request& http, const Context& context,
   if (auto error = ReadEmbeddingRequest(body, info.vocab_size, info.hidden_size, embedding)) {
     return error;
   }
-  if (auto error = CheckModel(context, embedding->model)) return error;
   GenerateParams params;
+  if (auto error = CheckModel(context, embedding->model, &params)) return error;
   params.max_tokens = 0;
   for (size_t i = 0; i < embedding->inputs.size(); ++i) {
     std::vector<engine::TokenId> ids;

@@ -61,6 +61,8 @@ void Generation::Launch(const std::shared_ptr<Generation>& generation,
       }
       ApiError error = FromStatus(session.status());
       if (call->pass != nullptr) call->pass->ReturnTokens(tokens);
+      // Unloaded since the request was read.
+      if (absl::IsNotFound(session.status())) error = ModelNotFound(generation->setup_.head.model);
       if (error.status == 429) error = Overloaded(error.message, context->RetryAfterSeconds());
       context->loop->Post([generation, error] {
         generation->setup_.context->metrics->OnRejected(error.code);

@@ -5,6 +5,7 @@
 #include <atomic>
 #include <deque>
 #include <limits>
+#include <map>
 #include <memory>
 #include <string>
 #include <thread>
@@ -151,6 +152,26 @@ class ScriptedEngine : public engine::Engine {
                                                          const engine::LogitsOptions&) override {
     return absl::UnimplementedError("scripted");
   }
+  // Adapters that are but names; the path "broken" is refused.
+  absl::StatusOr<engine::AdapterInfo> LoadAdapter(const engine::AdapterSource& source,
+                                                  bool replace) override {
+    absl::MutexLock lock(&mutex_);
+    if (source.path.ends_with("broken")) return absl::InvalidArgumentError("adapter: broken");
+    if (adapters_.contains(source.name) && !replace)
+      return absl::AlreadyExistsError("there is one");
+    if (adapters_.size() == 2) return absl::ResourceExhaustedError("adapters: 2 loaded");
+    return adapters_[source.name] = {.name = source.name, .path = source.path};
+  }
+  absl::Status UnloadAdapter(const std::string& name) override {
+    absl::MutexLock lock(&mutex_);
+    return adapters_.erase(name) > 0 ? absl::OkStatus() : absl::NotFoundError("no such adapter");
+  }
+  std::vector<engine::AdapterInfo> adapters() const override {
+    absl::MutexLock lock(&mutex_);
+    std::vector<engine::AdapterInfo> out;
+    for (const auto& [name, info] : adapters_) out.push_back(info);
+    return out;
+  }
   const engine::ModelInfo& info() const override { return info_; }
   engine::EngineStats stats() const override { return {}; }
   engine::StepProfile profile() const override { return {}; }
@@ -288,7 +309,8 @@ class ScriptedEngine : public engine::Engine {
   const std::unique_ptr<engine::Tokenizer> tokenizer_;
   const ScriptedFormat format_;
   engine::ModelInfo info_;
-  absl::Mutex mutex_;
+  mutable absl::Mutex mutex_;
+  std::map<std::string, engine::AdapterInfo> adapters_ ABSL_GUARDED_BY(mutex_);
   std::deque<Item> requests_ ABSL_GUARDED_BY(mutex_);
   engine::GenerateRequest last_request_ ABSL_GUARDED_BY(mutex_);
   int in_flight_ ABSL_GUARDED_BY(mutex_) = 0;

@@ -10,8 +10,14 @@ void PostError(const GenerationSetup& setup, ApiError error) {
       [writer = setup.writer, error = std::move(error)] { writer->Send(ErrorResponse(error)); });
 }
 
-std::optional<ApiError> CheckModel(const Context& context, std::string_view model) {
+std::optional<ApiError> CheckModel(const Context& context, std::string_view model,
+                                   GenerateParams* params) {
   if (context.model.IsNamed(model)) return std::nullopt;
+  if (auto adapter = context.model.FindAdapter(model)) {
+    params->adapter = std::move(adapter->name);
+    params->adapter_fingerprint = adapter->fingerprint.substr(0, 8);
+    return std::nullopt;
+  }
   return ModelNotFound(model.substr(0, 200));
 }
 
@@ -30,6 +36,7 @@ std::optional<ApiError> MakeRequest(const Context& context, const GenerateParams
     return ContextTooLong(length, prompt, param);
   }
   out->prompt_ids = std::move(ids);
+  out->adapter = params.adapter;
   out->sampling = params.sampling;
   out->max_tokens = std::min(wanted, length - prompt);
   out->min_tokens = std::min(params.min_tokens, out->max_tokens);

@@ -15,8 +15,9 @@ namespace inhouse::model_server {
 // Sends an error from the worker thread.
 void PostError(const GenerationSetup& setup, ApiError error);
 
-// Whether the body asks for a model that is served here.
-std::optional<ApiError> CheckModel(const Context& context, std::string_view model);
+// Whether the body asks for a model that is served here, and with which of its adapters.
+std::optional<ApiError> CheckModel(const Context& context, std::string_view model,
+                                   GenerateParams* params);
 
 // The engine's request for one prompt. `param` is what a too long prompt is blamed on; `max_tokens`
 // is cut to what the context leaves.

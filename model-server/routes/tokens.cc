@@ -23,7 +23,8 @@ std::optional<ApiError> ReadModel(const Context& context, Fields* fields) {
   std::string model = context.model.names.front();
   fields->Text("model", &model);
   if (!fields->ok()) return fields->TakeError();
-  return CheckModel(context, model);
+  GenerateParams adapter;  // adapters share the model's tokens
+  return CheckModel(context, model, &adapter);
 }
 
 std::optional<ApiError> Tokenize(const Context& context, const std::string& text,

@@ -106,6 +106,10 @@ struct ModelMetrics {
     request_max =
         &MakeHistogram("vllm:request_params_max_tokens", "max_tokens as asked for.", tokens);
     request_n = &MakeHistogram("vllm:request_params_n", "n as asked for.", {1, 2, 5, 10, 20});
+    adapters = &prometheus::BuildGauge()
+                    .Name("vllm:lora_requests_info")
+                    .Help("Adapters of the requests in flight; the value is the time.")
+                    .Register(registry_);
     success = &prometheus::BuildCounter()
                    .Name("vllm:request_success_total")
                    .Help("Finished requests by reason.")
@@ -127,6 +131,21 @@ struct ModelMetrics {
     return success->Add(labels);
   }
 
+  // One series, whose labels are lists of names, as in vLLM.
+  void SetAdapters(const engine::EngineStats& stats) {
+    std::string running;
+    std::string waiting;
+    for (const engine::AdapterUse& use : stats.adapters) {
+      if (use.running > 0) running += (running.empty() ? "" : ",") + use.name;
+      if (use.waiting > 0) waiting += (waiting.empty() ? "" : ",") + use.name;
+    }
+    if (adapters_now != nullptr) adapters->Remove(adapters_now);
+    adapters_now = &adapters->Add({{"max_lora", std::to_string(stats.adapters_max)},
+                                   {"running_lora_adapters", running},
+                                   {"waiting_lora_adapters", waiting}});
+    adapters_now->SetToCurrentTime();
+  }
+
   Gauge& MakeGauge(const char* name, const char* help) {
     return prometheus::BuildGauge().Name(name).Help(help).Register(registry_).Add(labels_);
   }
@@ -146,6 +165,8 @@ struct ModelMetrics {
   Histogram *first_token, *token_gap, *per_token, *e2e, *queue, *inference, *prefill, *decode;
   Histogram *request_prompt, *request_generation, *request_max, *request_n;
   Family<Counter>* success;
+  Family<Gauge>* adapters;
+  Gauge* adapters_now = nullptr;
 };
 
 }  // namespace
@@ -275,6 +296,7 @@ void Metrics::SetEngine(const engine::EngineStats& stats) {
   CatchUp(*model->cache_hits, stats.prefix_hits);
   CatchUp(*model->prompt_cached, stats.prefix_hits);
   CatchUp(*model->steps, stats.steps);
+  model->SetAdapters(stats);
 }
 
 std::string Metrics::Text() const {

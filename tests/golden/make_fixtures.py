@@ -1,6 +1,8 @@
 #!/usr/bin/env python3
 """Makes tests/fixtures/models from a folder of golden cases: make_fixtures.py FOLDER CASE…
 
+With --adapters, the cases are LoRA adapters and go to tests/fixtures/adapters.
+
 A case is a small checkpoint and expected.safetensors with p0, p1, p2 (.ids, .logits, .greedy), made by
 the reference implementation in float64. The checkpoint is copied; of the longest prompt's logits every
 fifth row and the last four stay, because float32 logits do not compress and all rows of a prompt go
@@ -15,7 +17,7 @@ import numpy as np
 from safetensors import safe_open
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-FIXTURES = os.path.join(HERE, "../fixtures/models")
+FIXTURES = os.path.join(HERE, "../fixtures")
 
 
 def reduce(source, target):
@@ -31,20 +33,23 @@ def reduce(source, target):
             arrays[prompt + ".rows"] = rows
             arrays[prompt + ".logits"] = logits[rows]
             arrays[prompt + ".scale"] = np.abs(logits).max()
+    if "base" in meta:  # an adapter's
+        arrays["base"] = np.array(meta["base"])
     np.savez_compressed(target, weights=np.array(meta["weights"]), margin=np.float64(meta["margin"]), **arrays)
 
 
 def main():
-    folder, cases = sys.argv[1], sys.argv[2:]
+    kind = "adapters" if "--adapters" in sys.argv else "models"
+    folder, *cases = [argument for argument in sys.argv[1:] if argument != "--adapters"]
     for case in cases:
-        target = os.path.join(FIXTURES, case)
+        target = os.path.join(FIXTURES, kind, case)
         shutil.rmtree(target, ignore_errors=True)
         os.makedirs(target)
         for name in sorted(os.listdir(os.path.join(folder, case))):
             source = os.path.join(folder, case, name)
             if name == "expected.safetensors":
                 reduce(source, os.path.join(target, "expected.npz"))
-            else:
+            elif name != "train.safetensors":  # judges training
                 shutil.copyfile(source, os.path.join(target, name))
 
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """The engine against the reference implementation: tests/golden/run.py [--isa LEVEL] [CASE…]
 
-For every case of tests/fixtures/models and every kernel level of this machine: the logits of three
+For every case of tests/fixtures/models and tests/fixtures/adapters and every kernel level of this machine: the logits of three
 prompts, fed whole, seven tokens at a time and token by token; the greedy continuation; and the same
 bytes with one thread and with two. INHOUSE_BIN names the binary (default: build/dev/inhouse).
 """
@@ -18,6 +18,7 @@ import numpy as np
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 MODELS = os.path.join(ROOT, "tests/fixtures/models")
+ADAPTERS = os.path.join(ROOT, "tests/fixtures/adapters")
 BINARY = os.environ.get("INHOUSE_BIN", os.path.join(ROOT, "build/dev/inhouse"))
 PROMPTS = ("p0", "p1", "p2")
 LEVELS = (("ref", "neon", "neondot", "neoni8mm") if platform.machine() == "aarch64" else
@@ -48,16 +49,24 @@ def run(*arguments):
     return done.stdout
 
 
-def path_of(case):
+def expected_of(case):
+    folder = ADAPTERS if os.path.exists(os.path.join(ADAPTERS, case)) else MODELS
+    return np.load(os.path.join(folder, case, "expected.npz"))
+
+
+def model_of(case):
+    """The flags that name a model, or a model and its adapter."""
+    if os.path.exists(os.path.join(ADAPTERS, case)):
+        return (*model_of(str(expected_of(case)["base"])), "--adapter", os.path.join(ADAPTERS, case))
     gguf = os.path.join(MODELS, case, "model.gguf")
-    return gguf if os.path.exists(gguf) else os.path.join(MODELS, case)
+    return ("--model", gguf if os.path.exists(gguf) else os.path.join(MODELS, case))
 
 
 def check_logits(case, golden, level, kv, limit):
     worst = 0
     for prompt in PROMPTS:
         ids = ",".join(map(str, golden[prompt + ".ids"]))
-        base = ("logits", "--model", path_of(case), "--ids", ids, "--all", "--isa", level, "--kv-type", kv)
+        base = ("logits", *model_of(case), "--ids", ids, "--all", "--isa", level, "--kv-type", kv)
         expected, rows = golden[prompt + ".logits"], golden[prompt + ".rows"]
         for chunk in ((), ("--chunk", "7"), ("--chunk", "1")) if prompt != "p0" else ((),):
             text = run(*base, *chunk, "--threads", "1")
@@ -77,7 +86,7 @@ def check_greedy(case, golden, level):
     for prompt in PROMPTS:
         ids = ",".join(map(str, golden[prompt + ".ids"]))
         expected = golden[prompt + ".greedy"].tolist()
-        out = json.loads(run("generate", "--model", path_of(case), "--ids", ids, "--max-tokens", str(len(expected)),
+        out = json.loads(run("generate", *model_of(case), "--ids", ids, "--max-tokens", str(len(expected)),
                              "--temperature", "0", "--ignore-eos", "--json", "--isa", level, "--threads", "1"))
         if out["ids"] != expected:
             raise AssertionError(f"{prompt}: greedy ids {out['ids']}, expected {expected}")
@@ -85,7 +94,7 @@ def check_greedy(case, golden, level):
 
 def check(case, level, kv):
     """One test: (line to print, whether it is good)."""
-    golden = np.load(os.path.join(MODELS, case, "expected.npz"))
+    golden = expected_of(case)
     limit = max(tolerance(str(golden["weights"]), level), KV_TOLERANCE[kv])
     name = f"{case} {level}" + ("" if kv == "auto" else f" kv {kv}")
     try:
@@ -101,7 +110,7 @@ def check(case, level, kv):
 
 def supported(level):
     ids = ("--ids", "1")
-    done = subprocess.run([BINARY, "logits", "--model", path_of("llama"), *ids, "--isa", level],
+    done = subprocess.run([BINARY, "logits", *model_of("llama"), *ids, "--isa", level],
                           capture_output=True, text=True, check=False)
     return done.returncode == 0
 
@@ -113,7 +122,7 @@ def main():
     parser.add_argument("-v", "--verbose", action="store_true", help="print the error of every case")
     parser.add_argument("cases", nargs="*")
     args = parser.parse_args()
-    cases = args.cases or sorted(os.listdir(MODELS))
+    cases = args.cases or sorted(os.listdir(MODELS)) + sorted(os.listdir(ADAPTERS))
     levels = [level for level in args.isa or LEVELS if level == "ref" or supported(level)]
     skipped = len(cases) * len(args.kv_type or KV_TOLERANCE) * (len(args.isa or LEVELS) - len(levels))
     print(f"{len(cases)} cases at {', '.join(levels)}")

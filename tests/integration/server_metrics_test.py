@@ -10,7 +10,7 @@ import unittest
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../conformance"))
 from serving import Serving  # noqa: E402
 
-GAUGES = ("num_requests_running", "num_requests_waiting", "kv_cache_usage_perc")
+GAUGES = ("num_requests_running", "num_requests_waiting", "kv_cache_usage_perc", "lora_requests_info")
 COUNTERS = ("prompt_tokens_total", "generation_tokens_total", "num_preemptions_total", "request_success_total",
             "prefix_cache_queries_total", "prefix_cache_hits_total", "prompt_tokens_cached_total")
 FIRST_TOKEN = ".001 .005 .01 .02 .04 .06 .08 .1 .25 .5 .75 1 2.5 5 7.5 10 20 40 80 160 640 2560"

@@ -5,6 +5,7 @@
 #include <chrono>
 #include <cstdio>
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "apps/inhouse/bench/phase.h"
@@ -15,6 +16,7 @@
 #include "apps/inhouse/verb.h"
 #include "base/status.h"
 #include "engine/runtime/machine_limits.h"
+#include "fmt/format.h"
 
 namespace inhouse::apps {
 namespace {
@@ -129,6 +131,17 @@ absl::Status RunBench(const BenchFlags& flags) {
 VerbRun SetUpBench(CLI::App& app) {
   auto flags = std::make_shared<BenchFlags>();
   AddEngineFlags(app, &flags->engine);
+  app.add_option_function<std::vector<std::string>>(
+         "--adapter",
+         [flags](const std::vector<std::string>& paths) {
+           for (const std::string& path : paths) {
+             flags->engine.adapters.push_back(
+                 {fmt::format("adapter{:03}", flags->engine.adapters.size()), path});
+           }
+           flags->engine.adapters_max = static_cast<int>(flags->engine.adapters.size());
+         },
+         "a LoRA adapter (PEFT directory); may be repeated: the sequences take them in turns")
+      ->allow_extra_args(false);
   app.add_option("--prompt-tokens", flags->prompt_tokens,
                  "length of the prompt of the prefill phase; 0 = no such phase")
       ->capture_default_str()

@@ -84,12 +84,16 @@ absl::StatusOr<PhaseRun> RunPhase(engine::Engine& engine, const Phase& phase) {
   const auto watch = std::make_shared<Stopwatch>(phase.batch);
   std::vector<std::unique_ptr<engine::Session>> sessions;
   const engine::StepProfile before = engine.profile();
+  const std::vector<engine::AdapterInfo> adapters = engine.adapters();
   const Clock::time_point start = Clock::now();
   for (int i = 0; i < phase.batch; ++i) {
     engine::GenerateRequest request;
     request.prompt_ids = RandomIds(phase.depth + (phase.prefill() ? phase.tokens : 1),
                                    engine.info().vocab_size, static_cast<uint64_t>(i) + 1);
     request.assume_cached = phase.depth;
+    if (!adapters.empty()) {  // in turns
+      request.adapter = adapters[static_cast<size_t>(i) % adapters.size()].name;
+    }
     request.sampling.temperature = 0;
     request.max_tokens = phase.prefill() ? 1 : phase.tokens + 1;
     request.ignore_eos = true;

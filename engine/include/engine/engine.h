@@ -26,6 +26,12 @@
 
 namespace inhouse::engine {
 
+// A PEFT LoRA adapter: requests choose it by name.
+struct AdapterSource {
+  std::string name = {};
+  std::string path = {};  // a directory with adapter_config.json and adapter_model.safetensors
+};
+
 struct EngineOptions {
   std::string model = {};  // directory, .gguf, or first file of a split GGUF
   int threads = 0;         // 0: the physical cores that the process may use
@@ -48,7 +54,11 @@ struct EngineOptions {
   // From which the keys of shared prefixes are derived, so that no tenant can name another's;
   // "" = a random one for each start.
   std::string cache_secret = {};
-  bool profile = false;  // measure where the time of steps goes: Engine::profile()
+  std::vector<AdapterSource> adapters = {};  // loaded with the model
+  int adapters_max = 8;                      // at the same time, also those loaded later
+  int64_t adapter_rank_max = 0;  // of one loaded later; 0: no greater than those of `adapters`
+  int64_t adapter_bytes = 0;     // for all adapters, reserved; 0: what memory is left
+  bool profile = false;          // measure where the time of steps goes: Engine::profile()
   // A file of SavePacked (engine/pack.h) whose panels are mapped; refused if it does not fit the
   // model. Without one, `packed_cache` is a directory where such a file is looked for; what does
   // not fit there is passed over. "" = weights are packed at each load.
@@ -69,6 +79,7 @@ struct GenerateRequest {
   int priority = 0;                 // lower numbers are served first, as in vLLM
   std::string cache_salt = {};      // the client's own: separates its prefixes further
   std::string cache_identity = {};  // what else the cached rows depend on: the adapter
+  std::string adapter = {};         // the name of a loaded one; "": the base model
   SamplingOptions sampling = {};
   int64_t max_tokens = 16;             // >= 0; bounded by the context
   int64_t min_tokens = 0;              // no end token before
@@ -130,12 +141,29 @@ class Session {
   virtual void Cancel() = 0;  // takes effect between two steps
 };
 
+struct AdapterInfo {
+  std::string name = {};
+  std::string path = {};
+  std::string base_model = {};   // as its config says
+  int64_t rank = 0;              // the largest of its modules
+  int64_t bytes = 0;             // in memory
+  std::string fingerprint = {};  // SHA-256 of its files
+};
+
+// Requests in flight with one adapter.
+struct AdapterUse {
+  std::string name = {};
+  int64_t running = 0;
+  int64_t waiting = 0;
+};
+
 struct ByteSize {
   int64_t weights = 0;       // packed, as it will be in memory
   int64_t kv_per_token = 0;  // of one sequence
   std::string kv_type = {};  // "f16", as EngineOptions::kv_type names them
   int64_t kv = 0;            // pages in all
   int64_t scratch = 0;
+  int64_t adapters = 0;  // those loaded with the model, or what is reserved for all
 };
 
 // One kind of matrix product of a model, over all layers.
@@ -193,11 +221,14 @@ struct EngineStats {
   int64_t steps = 0;
   int64_t preemptions = 0;
   double oldest_waiting_seconds = 0;
+  int64_t adapters_max = 0;
+  std::vector<AdapterUse> adapters = {};  // that requests in flight use, by name
 };
 
 struct LogitsOptions {
-  bool all = false;   // a row for each position, else one for the last
-  int64_t chunk = 0;  // tokens fed at a time; 0 = all at once
+  bool all = false;          // a row for each position, else one for the last
+  int64_t chunk = 0;         // tokens fed at a time; 0 = all at once
+  std::string adapter = {};  // as in GenerateRequest
   // If set, gets each row (its position, its logits, which are gone when it returns) on the engine
   // thread, and no rows are returned: for vocabularies of which many rows would not fit.
   std::function<void(int64_t position, std::span<const float> logits)> on_row = {};
@@ -215,7 +246,8 @@ class Engine {
   virtual ~Engine() = default;  // cancels what is in flight and waits for the engine thread
 
   // InvalidArgument for what the model cannot do (ids outside the vocabulary, prompt beyond the
-  // context, parameters out of range: the `field` payload of the status names the member),
+  // context, parameters out of range: the `field` payload of the status names the member), NotFound
+  // for an adapter that is not loaded,
   // ResourceExhausted if the queue is full, Unavailable while draining.
   virtual absl::StatusOr<std::unique_ptr<Session>> Submit(GenerateRequest request,
                                                           EventCallback on_event) = 0;
@@ -228,6 +260,15 @@ class Engine {
   // requests.
   virtual absl::StatusOr<std::vector<std::vector<float>>> Logits(std::span<const TokenId> ids,
                                                                  const LogitsOptions& options) = 0;
+
+  // Loads an adapter while requests run. InvalidArgument or NotFound that names file and tensor,
+  // AlreadyExists if the name is taken and not to be replaced, ResourceExhausted beyond the limits.
+  // Blocks; requests that hold a replaced adapter keep it.
+  virtual absl::StatusOr<AdapterInfo> LoadAdapter(const AdapterSource& source, bool replace) = 0;
+  // New requests don't find it any more, those in flight end with it; then its memory is free.
+  // NotFound if there is none.
+  virtual absl::Status UnloadAdapter(const std::string& name) = 0;
+  virtual std::vector<AdapterInfo> adapters() const = 0;
 
   virtual const ModelInfo& info() const = 0;
   virtual EngineStats stats() const = 0;

@@ -7,6 +7,7 @@
 
 #include "base/check.h"
 #include "base/status.h"
+#include "engine/models/dense/adapter_targets.h"
 #include "engine/models/dense/dense_config.h"
 #include "engine/models/dense/dense_weights.h"
 #include "engine/ops/attention.h"
@@ -30,8 +31,8 @@ struct Buffers {
 };
 
 // Weights in IEEE floats, and `ref`, promise sums as exact as float32's (docs/decisions/0010).
-DType DefaultKv(const KernelTable& kernels, const DenseWeights& weights) {
-  return kernels.level == IsaLevel::kRef || weights.exact_floats ? DType::kF32 : DType::kF16;
+bool IsExact(const KernelTable& kernels, const DenseWeights& weights) {
+  return kernels.level == IsaLevel::kRef || weights.exact_floats;
 }
 
 class DenseModel final : public Model {
@@ -43,7 +44,8 @@ class DenseModel final : public Model {
         weights_(std::move(weights)),
         kernels_(kernels),
         layout_{static_cast<int>(config_.layers), static_cast<int>(config_.kv_heads),
-                static_cast<int>(config_.head_dim), kv.value_or(DefaultKv(kernels, weights_))},
+                static_cast<int>(config_.head_dim),
+                kv.value_or(IsExact(kernels, weights_) ? DType::kF32 : DType::kF16)},
         weight_memory_(weights_.Linears()) {
     DescribeFacts();
   }
@@ -60,7 +62,10 @@ class DenseModel final : public Model {
   void Allocate(const base::ThreadTeam& team, const StepLimits& limits) override;
   void Forward(base::ThreadTeam& team, Communicator& comm, const StepPlan& plan) override;
   std::vector<const Linear*> linears() const override { return weights_.Linears(); }
-  std::vector<AdapterTarget> adapter_targets() const override;
+  std::vector<AdapterTarget> adapter_targets() const override {
+    return DenseAdapterTargets(checkpoint_, config_, weights_);
+  }
+  bool exact() const override { return IsExact(kernels_, weights_); }
   void set_observer(ProductObserver* observer) override { observer_ = observer; }
   const float* logits(int64_t index) const override {
     return buffers_.logits + index * config_.vocab_size;
@@ -157,38 +162,6 @@ void DenseModel::AddProduct(OpClass op, const Linear& linear) {
   }
   product->weight_bytes += linear.packed_bytes();
   product->ops += 2 * linear.in_features() * linear.out_features();
-}
-
-std::vector<AdapterTarget> DenseModel::adapter_targets() const {
-  std::vector<AdapterTarget> targets;
-  const auto add = [&targets](std::string module, size_t index, const Linear& linear, int64_t begin,
-                              int64_t rows) {
-    std::span<const float> bias = linear.bias();
-    if (!bias.empty()) bias = bias.subspan(static_cast<size_t>(begin), static_cast<size_t>(rows));
-    targets.push_back({.module = std::move(module),
-                       .linear = index,
-                       .in = linear.in_features(),
-                       .out_begin = begin,
-                       .out_rows = rows,
-                       .bias = bias});
-  };
-  const int64_t d = config_.hidden_size;
-  const int64_t inner = config_.intermediate_size;
-  for (size_t i = 0; i < weights_.layers.size(); ++i) {
-    const DenseLayer& layer = weights_.layers[i];
-    const std::string prefix = "model.layers." + std::to_string(i) + ".";
-    add(prefix + "self_attn.q_proj", 4 * i, layer.qkv, 0, QWidth());
-    add(prefix + "self_attn.k_proj", 4 * i, layer.qkv, QWidth(), KvWidth());
-    add(prefix + "self_attn.v_proj", 4 * i, layer.qkv, QWidth() + KvWidth(), KvWidth());
-    add(prefix + "self_attn.o_proj", 4 * i + 1, layer.o, 0, d);
-    add(prefix + "mlp.gate_proj", 4 * i + 2, layer.gate_up, 0, inner);
-    add(prefix + "mlp.up_proj", 4 * i + 2, layer.gate_up, inner, inner);
-    add(prefix + "mlp.down_proj", 4 * i + 3, layer.down, 0, d);
-  }
-  add("lm_head", 4 * weights_.layers.size(), weights_.head, 0, config_.vocab_size);
-  const char* head = config_.tied_embeddings ? "model.embed_tokens.weight" : "lm_head.weight";
-  targets.back().weight = checkpoint_.tensors.Find(head);
-  return targets;
 }
 
 int64_t DenseModel::ActivationFloats(const StepLimits& limits) const {
