@@ -23,6 +23,7 @@ struct ServeSettings {
   model_server::AppOptions app;
   GuardSettings guard;
   std::string request_log = {};  // a file, "-" = standard error, "" = none
+  std::string batches_dir = {};  // "" = no files and no batches
   size_t body_mib_max = 32;
   size_t bodies_mib_max = 256;
   size_t header_kib_max = 32;

@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "model-server/api/openapi.h"
 #include "model-server/routes/app_fixture.h"
 
 namespace inhouse::model_server {
@@ -22,6 +23,20 @@ TEST_F(AppTest, WhileLoadingOnlyLivezAnswers) {
   }
   EXPECT_EQ(Chat().status, 503);
   EXPECT_EQ(Call("GET", "/metrics").status, 200);
+}
+
+TEST_F(AppTest, TheDocumentDescribesEveryRoute) {
+  Start();
+  const json document = Call("GET", "/openapi.json").Json();
+  const std::vector<Route> routes = Routes();
+  for (const Route& route : routes) {
+    EXPECT_NE(FindOperation(route.method, route.pattern), nullptr) << route.method << route.pattern;
+    std::string method(route.method);
+    for (char& c : method) c = static_cast<char>(std::tolower(c));
+    EXPECT_TRUE(document["paths"][std::string(route.pattern)].contains(method)) << route.pattern;
+  }
+  EXPECT_EQ(Operations().size(), routes.size());
+  EXPECT_EQ(document["components"]["schemas"]["Model"]["enum"], json::parse(R"(["scripted"])"));
 }
 
 TEST_F(AppTest, Models) {

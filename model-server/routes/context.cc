@@ -29,9 +29,9 @@ int QueueSeconds(double answer_seconds, int64_t running, int64_t waiting) {
   return static_cast<int>(std::clamp(std::ceil(answer_seconds * turns), 1.0, 3600.0));
 }
 
-AnswerHead Context::NewHead(std::string_view id_prefix) const {
+AnswerHead Context::NewHead(std::string_view id_prefix, const std::string& request_id) const {
   const auto now = std::chrono::system_clock::now().time_since_epoch();
-  return {.id = std::string(id_prefix) + RandomId(),
+  return {.id = std::string(id_prefix) + (request_id.empty() ? RandomId() : request_id),
           .created = std::chrono::duration_cast<std::chrono::seconds>(now).count(),
           .model = model.names.front(),
           .fingerprint = model.fingerprint};

@@ -24,6 +24,7 @@
 
 namespace inhouse::model_server {
 
+class BatchService;
 class Generation;
 
 struct AppOptions {
@@ -59,6 +60,7 @@ struct Context {
   WorkQueue* worker = nullptr;
   std::atomic<ServingState> state{ServingState::kLoading};  // any thread
   std::atomic<int> load_percent{0};                         // any thread
+  BatchService* batches = nullptr;                          // null: off; io thread
   ServedModel model = {};                                   // any thread once kReady
   std::unordered_map<Generation*, std::shared_ptr<Generation>> active = {};
   // Running mean of the time that one answer takes once it runs; 0 = none has ended yet. Any thread
@@ -67,8 +69,10 @@ struct Context {
 
   // How long a client that is turned away should wait, from what is queued. Any thread.
   int RetryAfterSeconds() const;
-  void OnAnswer(double seconds);                         // one ran to its end; io thread
-  AnswerHead NewHead(std::string_view id_prefix) const;  // any thread
+  void OnAnswer(double seconds);  // one ran to its end; io thread
+  // Any thread. `request_id` is what the client wants to find in the answer's id; "" = a random
+  // one.
+  AnswerHead NewHead(std::string_view id_prefix, const std::string& request_id = {}) const;
 };
 
 // Seconds until those that wait now have had their turn: `running` answers at a time, each of
