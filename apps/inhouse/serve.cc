@@ -222,6 +222,7 @@ absl::Status Serve(ServeSettings& flags,
   INHOUSE_ASSIGN_OR_RETURN(const auto server, Server::Listen(flags.server));
   monitoring::Metrics metrics(flags.app.version, flags.app.commit);
   App app(flags.app, server.get(), &metrics);
+  if (!flags.batches_dir.empty()) INHOUSE_RETURN_IF_ERROR(app.OpenBatches(flags.batches_dir));
   // From here on /livez answers; everything that needs the model says that it is being loaded.
   server->Start(app.handler(), App::error_body(), app.head_check());
   absl::StatusOr<std::unique_ptr<engine::Engine>> engine = LoadWatched(flags.engine, &app);
@@ -332,6 +333,8 @@ VerbRun SetUpServe(CLI::App& app) {
                  "how /v1/embeddings makes one vector of a text's hidden states: mean or last")
       ->transform(CLI::CheckedTransformer(poolings).description(""))
       ->option_text("mean|last [mean]");
+  app.add_option("--batches-dir", flags->batches_dir,
+                 "keep files and run batches in this directory (default: neither)");
   app.add_option("--queue", flags->engine.queue_max,
                  "answers that may wait for their turn; more get a 429")
       ->capture_default_str()

@@ -19,7 +19,10 @@ class JinjaFormat : public FormatBase {
   // text or an object, and whether missing content is none or "".
   void Probe(const std::string& source) {
     style_.developer = source.find("developer") != source.npos;
-    if (source.find("tool_calls") == source.npos) return;
+    if (source.find("tool_calls") == source.npos) {
+      style_.null_content = false;  // it does not know that content may be missing
+      return;
+    }
     for (const bool object : {false, true}) {
       for (const bool null : {true, false}) {
         style_.object_arguments = object;

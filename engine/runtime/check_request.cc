@@ -82,6 +82,16 @@ absl::Status CheckRequest(const ModelInfo& info, bool has_tokenizer, GenerateReq
   if (request->logprobs < -1 || request->logprobs > 20) {
     return Bad("logprobs", fmt::format("{}", request->logprobs), "an integer from 0 to 20");
   }
+  for (const std::vector<TokenId>* ids :
+       {&request->allowed_ids,
+        request->thinking_budget ? &request->thinking_budget->end : nullptr}) {
+    if (ids == nullptr) continue;
+    for (const TokenId id : *ids) {
+      if (id >= 0 && id < info.vocab_size) continue;
+      return Bad(ids == &request->allowed_ids ? "allowed_token_ids" : "thinking_token_budget",
+                 fmt::format("{}", id), fmt::format("token ids from 0 to {}", info.vocab_size - 1));
+    }
+  }
   if (!request->stop.empty() && !has_tokenizer) {
     return Bad("stop", request->stop.front(), "no stop strings: this checkpoint has no tokenizer");
   }

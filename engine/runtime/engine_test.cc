@@ -198,6 +198,57 @@ TEST(EngineTest, RefusesWhatTheModelCannotDo) {
   EXPECT_TRUE(engine->Logits(Prompt(512, 0), {}).ok());
 }
 
+std::vector<TokenId> Answer(Engine& engine, const GenerateRequest& request) {
+  Collector collector;
+  const auto session = engine.Submit(request, collector.callback());
+  EXPECT_TRUE(session.ok()) << session.status();
+  collector.Wait();
+  return collector.ids();
+}
+
+TEST(EngineTest, ChoosesWithinBounds) {
+  const auto engine = LoadOrDie({.threads = 1});
+  GenerateRequest request = Sampled(Prompt(20, 2), 40);
+  const std::vector<TokenId> free = Answer(*engine, request);
+  request.allowed_ids = {3, 5, 8};
+  for (const TokenId id : Answer(*engine, request)) EXPECT_TRUE(id == 3 || id == 5 || id == 8);
+  request.sampling.temperature = 0;
+  for (const TokenId id : Answer(*engine, request)) EXPECT_TRUE(id == 3 || id == 5 || id == 8);
+  request = Sampled(Prompt(20, 2), 40);
+  request.bad_sequences = {{free[0]}, {free[0], free[1]}};
+  std::vector<TokenId> bounded = Answer(*engine, request);
+  EXPECT_EQ(std::count(bounded.begin(), bounded.end(), free[0]), 0);
+  // Of a pair only the second is barred, and only behind the first.
+  request.bad_sequences = {{free[0], free[1]}};
+  bounded = Answer(*engine, request);
+  EXPECT_EQ(bounded[0], free[0]);
+  EXPECT_NE(bounded[1], free[1]);
+  request.bad_sequences = {{free[1], free[1], free[1], free[2]}};
+  EXPECT_EQ(Answer(*engine, request), free);
+}
+
+TEST(EngineTest, ReasoningEndsWithinItsBudget) {
+  const auto engine = LoadOrDie({.threads = 1});
+  GenerateRequest request = Sampled(Prompt(20, 2), 12);
+  const std::vector<TokenId> free = Answer(*engine, request);
+  request.thinking_budget = {.tokens = 5, .end = {7, 9}};
+  const std::vector<TokenId> bounded = Answer(*engine, request);
+  EXPECT_TRUE(std::equal(free.begin(), free.begin() + 5, bounded.begin()));
+  EXPECT_EQ(bounded[5], 7);
+  EXPECT_EQ(bounded[6], 9);
+  EXPECT_EQ(bounded.size(), 12U);
+  request.thinking_budget = {.tokens = 0, .end = {7}};
+  EXPECT_EQ(Answer(*engine, request)[0], 7);
+  // Reasoning that the answer opens itself, or does not.
+  request.thinking_budget = {.tokens = 3, .begin = {free[0], free[1]}, .end = {7}};
+  EXPECT_EQ(Answer(*engine, request)[3], 7);
+  request.thinking_budget = {.tokens = 3, .begin = {free[0] + 1}, .end = {7}};
+  EXPECT_EQ(Answer(*engine, request), free);
+  // It ended by itself before: nothing is put in.
+  request.thinking_budget = {.tokens = 5, .end = {free[2]}};
+  EXPECT_EQ(Answer(*engine, request), free);
+}
+
 TEST(EngineTest, BoundsTheQueueAndDrains) {
   const auto engine = LoadOrDie({.threads = 1, .max_sequences = 1, .queue_max = 2});
   std::vector<Collector> collectors(3);

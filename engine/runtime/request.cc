@@ -29,6 +29,7 @@ Request::Request(GenerateRequest request, EventCallback on_event, const Tokenize
     sequence_.hidden = pooler_->wanted();
     sequence_.all_logits = false;
   }
+  thinking_ = request_.thinking_budget && !request_.thinking_budget->end.empty();
   usage_.prompt_tokens = sequence_.prompt_tokens;
   sequence_.assumed = usage_.cached_tokens = request_.assume_cached;
   if (tokenizer != nullptr) decoder_.emplace(*tokenizer, request_.skip_special_tokens);
@@ -82,6 +83,56 @@ void Request::Emit(TokenEvent event) {
   if (on_event_) on_event_(std::move(event));
 }
 
+// Whether the first `count` of `ids` are the last tokens of the answer.
+bool Request::EndsWith(const std::vector<TokenId>& ids, size_t count) const {
+  if (static_cast<size_t>(usage_.completion_tokens) < count) return false;
+  return std::equal(ids.begin(), ids.begin() + static_cast<std::ptrdiff_t>(count),
+                    sequence_.tokens.end() - static_cast<std::ptrdiff_t>(count));
+}
+
+std::vector<TokenId> Request::Banned(size_t vocab) const {
+  std::vector<TokenId> banned;
+  if (usage_.completion_tokens < request_.min_tokens) {
+    banned = request_.stop_ids;
+    if (!request_.ignore_eos) banned.insert(banned.end(), end_tokens_.begin(), end_tokens_.end());
+  }
+  for (const std::vector<TokenId>& ids : request_.bad_sequences) {
+    if (!ids.empty() && EndsWith(ids, ids.size() - 1)) banned.push_back(ids.back());
+  }
+  std::erase_if(banned, [vocab](TokenId id) { return id < 0 || static_cast<size_t>(id) >= vocab; });
+  return banned;
+}
+
+std::optional<TokenId> Request::Forced() {
+  if (!thinking_) return std::nullopt;
+  const auto& [tokens, begin, end] = *request_.thinking_budget;
+  if (forced_ == 0) {
+    const auto answer = std::span(sequence_.tokens).subspan(request_.prompt_ids.size());
+    const size_t opened = std::min(begin.size(), answer.size());
+    if (!std::equal(begin.begin(), begin.begin() + static_cast<std::ptrdiff_t>(opened),
+                    answer.begin()) ||
+        EndsWith(end, end.size())) {
+      thinking_ = false;  // there is no reasoning, or it has ended
+    }
+    const auto least = static_cast<int64_t>(begin.size());
+    if (!thinking_ || usage_.completion_tokens < std::max(tokens, least)) return std::nullopt;
+  }
+  const TokenId id = end[forced_++];
+  if (forced_ == end.size()) thinking_ = false;
+  return id;
+}
+
+TokenId Request::Choose(std::span<const float> logits) {
+  if (const auto forced = Forced()) return *forced;
+  const std::vector<TokenId> banned = Banned(logits.size());
+  if (request_.allowed_ids.empty()) return sampler_.Sample(logits, banned);
+  allowed_logits_.assign(logits.size(), -std::numeric_limits<float>::infinity());
+  for (const TokenId id : request_.allowed_ids) {
+    allowed_logits_[static_cast<size_t>(id)] = logits[static_cast<size_t>(id)];
+  }
+  return sampler_.Sample(allowed_logits_, banned);
+}
+
 bool Request::OnNextLogits(std::span<const float> logits) {
   if (!prompt_logprobs_.empty()) {
     TokenEvent event;
@@ -93,16 +144,7 @@ bool Request::OnNextLogits(std::span<const float> logits) {
     End(FinishReason::kLength);
     return true;
   }
-  const bool early = usage_.completion_tokens < request_.min_tokens;
-  std::vector<TokenId> banned;
-  if (early) {
-    banned = request_.stop_ids;
-    if (!request_.ignore_eos) banned.insert(banned.end(), end_tokens_.begin(), end_tokens_.end());
-    std::erase_if(banned, [&logits](TokenId id) {
-      return id < 0 || static_cast<size_t>(id) >= logits.size();
-    });
-  }
-  const TokenId id = sampler_.Sample(logits, banned);
+  const TokenId id = Choose(logits);
   sampler_.Accept(id);
   TokenEvent event;
   event.ids = {id};

@@ -59,6 +59,12 @@ class Request {
 
  private:
   bool IsEnd(TokenId id) const;
+  // What must not be chosen now: ends that come too early, last tokens of bad sequences.
+  std::vector<TokenId> Banned(size_t vocab) const;
+  TokenId Choose(std::span<const float> logits);
+  bool EndsWith(const std::vector<TokenId>& ids, size_t count) const;
+  // The next token that the budget of reasoning puts in, if it is used up.
+  std::optional<TokenId> Forced();
   void Emit(TokenEvent event);
   bool Continue(TokenId id, TokenEvent event);
 
@@ -74,6 +80,9 @@ class Request {
   std::vector<TokenLogprob> prompt_logprobs_;
   std::optional<Pooler> pooler_;
   Usage usage_;
+  std::vector<float> allowed_logits_;  // working copy, with allowed_ids
+  bool thinking_ = false;              // has a budget, and has not ended
+  size_t forced_ = 0;                  // tokens of the budget's end that were put in
   std::shared_ptr<std::atomic<bool>> cancelled_ = std::make_shared<std::atomic<bool>>(false);
   Clock::time_point submitted_ = Clock::now();
   std::optional<Clock::time_point> started_;

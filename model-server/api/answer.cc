@@ -5,7 +5,6 @@
 
 #include "base/utf8.h"
 #include "fmt/format.h"
-#include "model-server/api/json_writer.h"
 
 namespace inhouse::model_server {
 namespace {
@@ -69,19 +68,9 @@ void WriteChatLogprobs(const std::vector<TokenScore>* scores, JsonWriter* json) 
     json->Null();
     return;
   }
-  json->BeginObject().Key("content").BeginArray();
-  for (const TokenScore& score : *scores) {
-    json->BeginObject();
-    WriteChatToken(score.token, score.logprob, json);
-    json->Key("top_logprobs").BeginArray();
-    for (const auto& [token, logprob] : score.top) {
-      json->BeginObject();
-      WriteChatToken(token, logprob, json);
-      json->EndObject();
-    }
-    json->EndArray().EndObject();
-  }
-  json->EndArray().Key("refusal").Null().EndObject();
+  json->BeginObject().Key("content");
+  WriteTokenScores(*scores, json);
+  json->Key("refusal").Null().EndObject();
 }
 
 // `first_index` >= 0: deltas, which are numbered.
@@ -167,6 +156,7 @@ void WriteTextChoice(const TextChoice& choice, JsonWriter* json) {
   json->Key("index").Int(choice.index);
   json->Key("text").String(choice.text);
   WriteTextLogprobs(choice, json);
+  if (!choice.prompt_logprobs.empty()) json->Key("prompt_logprobs").Raw(choice.prompt_logprobs);
   WriteFinish(choice.finish_reason, json);
   json->EndObject();
 }
@@ -185,6 +175,22 @@ int64_t CharacterCount(std::string_view text) {
                        [](char c) { return (static_cast<unsigned char>(c) & 0xC0) != 0x80; });
 }
 
+void WriteTokenScores(const std::vector<TokenScore>& scores, JsonWriter* json) {
+  json->BeginArray();
+  for (const TokenScore& score : scores) {
+    json->BeginObject();
+    WriteChatToken(score.token, score.logprob, json);
+    json->Key("top_logprobs").BeginArray();
+    for (const auto& [token, logprob] : score.top) {
+      json->BeginObject();
+      WriteChatToken(token, logprob, json);
+      json->EndObject();
+    }
+    json->EndArray().EndObject();
+  }
+  json->EndArray();
+}
+
 std::string SseEvent(std::string_view data) { return fmt::format("data: {}\n\n", data); }
 
 std::string ChatAnswer(const AnswerHead& head, const std::vector<ChatChoice>& choices,
@@ -200,6 +206,8 @@ std::string ChatAnswer(const AnswerHead& head, const std::vector<ChatChoice>& ch
     json.EndObject();
   }
   json.EndArray();
+  const std::string& prompt_logprobs = choices.front().prompt_logprobs;
+  if (!prompt_logprobs.empty()) json.Key("prompt_logprobs").Raw(prompt_logprobs);
   WriteUsage(usage, &json);
   json.EndObject();
   return json.Take();

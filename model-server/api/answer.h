@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "engine/prompt/chat.h"
+#include "model-server/api/json_writer.h"
 
 namespace inhouse::model_server {
 
@@ -41,7 +42,9 @@ struct ChatChoice {
   std::string content = {};
   std::vector<engine::ToolCall> tool_calls = {};
   std::string finish_reason = {};
+  std::string stop_string = {};  // with "stop": which stop string, if it was one
   std::optional<std::vector<TokenScore>> logprobs = {};
+  std::string prompt_logprobs = {};  // JSON text, "" = not asked for
 };
 
 std::string ChatAnswer(const AnswerHead& head, const std::vector<ChatChoice>& choices,
@@ -56,6 +59,7 @@ struct ChatPiece {
   const std::vector<engine::ToolCall>* tool_calls = nullptr;
   int64_t first_tool_index = 0;
   std::string_view finish_reason = {};  // "" = not yet
+  std::string_view stop_string = {};    // with it, as in ChatChoice
   const std::vector<TokenScore>* logprobs = nullptr;
 };
 
@@ -64,7 +68,8 @@ struct TextChoice {
   std::string text = {};
   std::string finish_reason = {};  // "" = not yet (streamed)
   std::optional<std::vector<TokenScore>> logprobs = {};
-  int64_t text_offset = 0;  // of the first token, in characters of the choice's whole text
+  std::string prompt_logprobs = {};  // JSON text, "" = not asked for
+  int64_t text_offset = 0;           // of the first token, in characters of the choice's whole text
 };
 
 std::string TextAnswer(const AnswerHead& head, const std::vector<TextChoice>& choices,
@@ -76,6 +81,9 @@ std::string ChatChunk(const AnswerHead& head, const ChatPiece& piece, bool with_
 std::string TextChunk(const AnswerHead& head, const TextChoice& choice, bool with_usage);
 std::string UsageChunk(const AnswerHead& head, std::string_view object, const AnswerUsage& usage);
 std::string SseEvent(std::string_view data);
+
+// The tokens with their alternatives, as chat answers list them.
+void WriteTokenScores(const std::vector<TokenScore>& scores, JsonWriter* json);
 
 // Code points of valid UTF-8; what text_offset counts.
 int64_t CharacterCount(std::string_view text);

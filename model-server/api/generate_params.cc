@@ -82,19 +82,57 @@ void ReadStop(Fields* fields, std::vector<std::string>* out) {
   }
 }
 
-void ReadStopIds(int64_t vocab_size, Fields* fields, std::vector<engine::TokenId>* out) {
-  const Json* ids = fields->Find("stop_token_ids");
+// At most so many ids, or words, of one of vLLM's lists.
+constexpr size_t kListMax = 1024;
+
+void ReadIds(std::string_view name, int64_t vocab_size, Fields* fields,
+             std::vector<engine::TokenId>* out) {
+  const Json* ids = fields->Find(name);
   if (ids == nullptr) return;
-  if (!ids->is_array()) return fields->FailType("stop_token_ids", "an array of integers", *ids);
+  if (!ids->is_array()) return fields->FailType(name, "an array of integers", *ids);
   for (const Json& id : *ids) {
     if (!id.is_number_integer() || id.get<int64_t>() < 0 || id.get<int64_t>() >= vocab_size ||
-        out->size() >= 1024) {
-      return fields->Fail(InvalidRequest(
-          "stop_token_ids", "invalid_value",
-          fmt::format("Invalid 'stop_token_ids': expected at most 1024 token ids from 0 to {}.",
-                      vocab_size - 1)));
+        out->size() >= kListMax) {
+      return fields->Fail(
+          InvalidRequest(std::string(name), "invalid_value",
+                         fmt::format("Invalid '{}': expected at most {} token ids from 0 to {}.",
+                                     name, kListMax, vocab_size - 1)));
     }
     out->push_back(id.get<engine::TokenId>());
+  }
+}
+
+void ReadAllowedIds(int64_t vocab_size, Fields* fields, std::vector<engine::TokenId>* out) {
+  ReadIds("allowed_token_ids", vocab_size, fields, out);
+  if (fields->Find("allowed_token_ids") != nullptr && out->empty()) {
+    fields->Fail(InvalidRequest("allowed_token_ids", "empty_array",
+                                "Invalid 'allowed_token_ids': empty array. Expected at least one "
+                                "token id."));
+  }
+}
+
+void ReadBadWords(Fields* fields, std::vector<std::string>* out) {
+  const Json* words = fields->Find("bad_words");
+  if (words == nullptr) return;
+  if (!words->is_array()) return fields->FailType("bad_words", "an array of strings", *words);
+  for (const Json& word : *words) {
+    if (!IsStopString(word) || out->size() >= kListMax) {
+      return fields->Fail(InvalidRequest(
+          "bad_words", "invalid_value",
+          fmt::format("Invalid 'bad_words': expected at most {} strings of 1 to {} bytes.",
+                      kListMax, kStopStringBytesMax)));
+    }
+    out->push_back(word.get<std::string>());
+  }
+}
+
+// It becomes a part of the answer's id.
+void ReadRequestId(Fields* fields, std::string* out) {
+  fields->Text("request_id", out);
+  if (fields->ok() && !out->empty() && !IsHarmlessId(*out)) {
+    fields->Fail(InvalidRequest("request_id", "invalid_value",
+                                "Invalid 'request_id': expected 1 to 128 visible ASCII "
+                                "characters."));
   }
 }
 
@@ -181,7 +219,10 @@ void ReadGenerateParams(const ModelBounds& bounds, Fields* fields, GenerateParam
   ReadSampling(fields, &out->sampling);
   ReadLogitBias(bounds.vocab_size, fields, &out->sampling.logit_bias);
   ReadStop(fields, &out->stop);
-  ReadStopIds(bounds.vocab_size, fields, &out->stop_ids);
+  ReadIds("stop_token_ids", bounds.vocab_size, fields, &out->stop_ids);
+  ReadAllowedIds(bounds.vocab_size, fields, &out->allowed_ids);
+  ReadBadWords(fields, &out->bad_words);
+  ReadRequestId(fields, &out->request_id);
   ReadStreamOptions(fields, out);
   fields->Int("n", 1, kChoicesOfOnePromptMax, &out->n);
   fields->Int("min_tokens", 0, kInt64Max, &out->min_tokens);
@@ -190,6 +231,12 @@ void ReadGenerateParams(const ModelBounds& bounds, Fields* fields, GenerateParam
   fields->Bool("skip_special_tokens", &out->skip_special_tokens);
   ReadPriority(bounds.priority_min, fields, &out->priority);
   ReadCacheSalt(fields, &out->cache_salt);
+  fields->Int("thinking_token_budget", 0, kInt64Max, &out->thinking_budget);
+  fields->Int("prompt_logprobs", 0, 20, &out->prompt_logprobs);
+  if (out->prompt_logprobs && out->stream) {
+    fields->Fail(InvalidRequest("prompt_logprobs", "invalid_value",
+                                "Invalid 'prompt_logprobs': not available while streaming."));
+  }
   RefuseUnsupported(fields);
 }
 

@@ -32,6 +32,11 @@ struct GenerateParams {
   bool skip_special_tokens = true;
   int priority = 0;             // lower numbers first
   std::string cache_salt = {};  // separates the request's prefixes from others of its tenant
+  std::vector<engine::TokenId> allowed_ids = {};  // none: all
+  std::vector<std::string> bad_words = {};
+  std::optional<int64_t> thinking_budget = {};  // tokens of reasoning at most
+  std::optional<int64_t> prompt_logprobs = {};  // alternatives for each token of the prompt
+  std::string request_id = {};                  // "": the answer gets an id of ours
   int64_t n = 1;
   bool stream = false;
   bool include_usage = false;  // a last chunk with the usage

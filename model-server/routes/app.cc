@@ -8,11 +8,14 @@
 #include "absl/time/time.h"
 #include "base/check.h"
 #include "base/sha256.h"
+#include "base/status.h"
 #include "fmt/format.h"
 #include "model-server/routes/adapters.h"
+#include "model-server/routes/batches.h"
 #include "model-server/routes/chat.h"
 #include "model-server/routes/completion.h"
 #include "model-server/routes/control.h"
+#include "model-server/routes/dialects.h"
 #include "model-server/routes/embeddings.h"
 #include "model-server/routes/router.h"
 #include "model-server/routes/tokens.h"
@@ -57,7 +60,8 @@ void RunOnWorker(const Exchange& exchange, Work work) {
 }  // namespace
 
 // Probes of an orchestrator have no key: the first two need none, and say nothing but alive and
-// ready. Address lists hold for them, too.
+// ready. Address lists hold for them, too. A route that says nothing is for administrators: files
+// and batches are not kept apart by key.
 std::vector<Route> Routes() {
   using enum guard::Scope;
   return {
@@ -66,6 +70,7 @@ std::vector<Route> Routes() {
       {"GET", "/health", HandleReady, kInfo},
       {"GET", "/metrics", HandleMetrics, kMetrics},
       {"GET", "/version", HandleVersion, kInfo},
+      {"GET", "/openapi.json", HandleOpenApi, kInfo},
       {"GET", "/tokenizer_info", HandleTokenizerInfo, kInfo},
       {"GET", "/v1/models", HandleModels, kInfo},
       {"GET", "/v1/models/{id}", HandleModel, kInfo},
@@ -74,12 +79,42 @@ std::vector<Route> Routes() {
       {"POST", "/v1/embeddings", [](const Exchange& e) { RunOnWorker(e, RunEmbeddings); }, kEmbed},
       {"POST", "/v1/load_lora_adapter", HandleLoadAdapter, kAdmin},
       {"POST", "/v1/unload_lora_adapter", HandleUnloadAdapter, kAdmin},
+      {"POST", "/v1/responses", [](const Exchange& e) { RunOnWorker(e, RunResponses); }, kChat},
+      {"POST", "/v1/messages", [](const Exchange& e) { RunOnWorker(e, RunMessages); }, kChat},
+      {"POST", "/v1/messages/count_tokens",
+       [](const Exchange& e) { RunOnWorker(e, RunCountTokens); }, kInfo},
+      {"POST", "/v1/files", HandleCreateFile},
+      {"GET", "/v1/files", HandleListFiles},
+      {"GET", "/v1/files/{id}/content", HandleFileContent},
+      {"GET", "/v1/files/{id}", HandleFile},
+      {"DELETE", "/v1/files/{id}", HandleDeleteFile},
+      {"POST", "/v1/batches", HandleCreateBatch},
+      {"GET", "/v1/batches", HandleListBatches},
+      {"POST", "/v1/batches/{id}/cancel", HandleCancelBatch},
+      {"GET", "/v1/batches/{id}", HandleBatch},
       {"POST", "/tokenize", [](const Exchange& e) { RunOnWorker(e, RunTokenize); }, kInfo},
       {"POST", "/detokenize", [](const Exchange& e) { RunOnWorker(e, RunDetokenize); }, kInfo},
   };
 }
 
 namespace {
+
+// A line of a batch goes the way of a request of its endpoint.
+void DispatchLine(Context* context, std::shared_ptr<const Request> request,
+                  std::shared_ptr<ResponseWriter> writer) {
+  static constexpr std::pair<std::string_view, Work> kWorks[] = {{"/v1/chat/completions", RunChat},
+                                                                 {"/v1/completions", RunCompletion},
+                                                                 {"/v1/embeddings", RunEmbeddings},
+                                                                 {"/v1/responses", RunResponses}};
+  for (const auto& [endpoint, work] : kWorks) {
+    if (request->target != endpoint) continue;
+    return RunOnWorker({.context = context,
+                        .request = std::move(request),
+                        .writer = std::move(writer),
+                        .call = std::make_shared<Call>()},
+                       work);
+  }
+}
 
 // Whatever changes the bytes of an answer: the weights, their precision, the kernels, the build.
 std::string Fingerprint(const engine::ModelInfo& info, const AppOptions& options) {
@@ -115,10 +150,22 @@ App::App(const AppOptions& options, Loop* loop, monitoring::Metrics* metrics)
 
 // The workers end first, then the engine, whose callbacks only post.
 App::~App() {
+  context_->batches = nullptr;
+  batches_.reset();
   worker_.reset();
   loader_.reset();
   context_->active.clear();
   context_->model.engine.reset();
+}
+
+absl::Status App::OpenBatches(const std::string& directory) {
+  const auto dispatch = [context = context_.get()](std::shared_ptr<const Request> request,
+                                                   std::shared_ptr<ResponseWriter> writer) {
+    DispatchLine(context, std::move(request), std::move(writer));
+  };
+  INHOUSE_ASSIGN_OR_RETURN(batches_, BatchService::Open(directory, context_->loop, dispatch));
+  context_->batches = batches_.get();
+  return absl::OkStatus();
 }
 
 Handler App::handler() {

@@ -2,8 +2,10 @@
 #pragma once
 
 #include <memory>
+#include <string>
 #include <vector>
 
+#include "absl/status/status.h"
 #include "engine/include/engine/engine.h"
 #include "model-server/http/handler.h"
 #include "model-server/routes/context.h"
@@ -12,7 +14,8 @@
 
 namespace inhouse::model_server {
 
-// Every route there is, with what each asks of a key. There is no other way in.
+// Every route there is, with what each asks of a key. There is no other way in. api/openapi.h
+// describes them.
 std::vector<Route> Routes();
 
 // Owns the routes, the worker thread and, from Serve on, the engine. Made before the listener
@@ -22,6 +25,9 @@ class App {
   // `loop` and `metrics` must outlive it.
   App(const AppOptions& options, Loop* loop, monitoring::Metrics* metrics);
   ~App();
+
+  // Files and batches, kept in a directory. Before the listener starts.
+  absl::Status OpenBatches(const std::string& directory);
 
   // For the listener; they run on the io thread.
   Handler handler();
@@ -43,6 +49,7 @@ class App {
   std::shared_ptr<Router> router_;
   std::unique_ptr<WorkQueue> worker_;
   std::unique_ptr<WorkQueue> loader_;
+  std::unique_ptr<BatchService> batches_;
 };
 
 }  // namespace inhouse::model_server

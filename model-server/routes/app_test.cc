@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "model-server/api/openapi.h"
 #include "model-server/routes/app_fixture.h"
 
 namespace inhouse::model_server {
@@ -61,6 +62,20 @@ TEST_F(AppTest, LoadsNoAdaptersUnlessAllowed) {
       Call("POST", "/v1/load_lora_adapter", R"({"lora_name":"x","lora_path":"/x"})");
   EXPECT_EQ(reply.status, 403);
   EXPECT_EQ(reply.Code(), "adapter_loading_disabled");
+}
+
+TEST_F(AppTest, TheDocumentDescribesEveryRoute) {
+  Start();
+  const json document = Call("GET", "/openapi.json").Json();
+  const std::vector<Route> routes = Routes();
+  for (const Route& route : routes) {
+    EXPECT_NE(FindOperation(route.method, route.pattern), nullptr) << route.method << route.pattern;
+    std::string method(route.method);
+    for (char& c : method) c = static_cast<char>(std::tolower(c));
+    EXPECT_TRUE(document["paths"][std::string(route.pattern)].contains(method)) << route.pattern;
+  }
+  EXPECT_EQ(Operations().size(), routes.size());
+  EXPECT_EQ(document["components"]["schemas"]["Model"]["enum"], json::parse(R"(["scripted"])"));
 }
 
 TEST_F(AppTest, Models) {

@@ -12,15 +12,18 @@ namespace {
 
 struct ChatOutput {
   bool logprobs = false;
+  size_t top_logprobs = 0;
   bool parallel_tool_calls = true;
   bool include_reasoning = true;
   bool prompt_ends_in_think = false;
+  int64_t prompt_tokens = 0;
 };
 
 class ChatGeneration : public Generation {
  public:
-  ChatGeneration(GenerationSetup setup, const ChatOutput& output, size_t n)
-      : Generation(std::move(setup)), output_(output), parts_(n) {
+  ChatGeneration(GenerationSetup setup, const ChatOutput& output,
+                 std::unique_ptr<ChatWriter> writer, size_t n)
+      : Generation(std::move(setup)), output_(output), writer_(std::move(writer)), parts_(n) {
     const engine::ChatFormat& format = *this->setup().context->model.engine->chat_format();
     for (size_t i = 0; i < n; ++i) {
       parts_[i].stream = format.NewStream(output.prompt_ends_in_think);
@@ -31,12 +34,22 @@ class ChatGeneration : public Generation {
   }
 
  protected:
+  void OnStreamStart() override {
+    std::string first = writer_->Start(output_.prompt_tokens);
+    if (!first.empty()) WritePiece(std::move(first));
+  }
+  std::string ErrorEvent(const ApiError& error) override { return writer_->Error(error); }
+
   void OnTokens(size_t index, engine::TokenEvent& event) override {
     Part& part = parts_[index];
+    part.choice.stop_string = event.stop_string;
     // The end token is not part of the message, so it has no place among its tokens.
     if (EndedByToken(event) && !event.logprobs.empty()) event.logprobs.pop_back();
+    if (setup().params.prompt_logprobs && !event.prompt_logprobs.empty()) {
+      part.choice.prompt_logprobs = PromptLogprobs(event);
+    }
     for (const engine::TokenLogprob& logprob : event.logprobs) {
-      if (output_.logprobs) part.choice.logprobs->push_back(Score(logprob));
+      if (output_.logprobs) part.choice.logprobs->push_back(Score(logprob, output_.top_logprobs));
     }
     Deliver(part, part.stream->Push(event.text), event.ids.size());
   }
@@ -49,7 +62,8 @@ class ChatGeneration : public Generation {
     // What is left of the logprobs belongs to tokens that gave no text.
     ChatPiece piece{.index = part.choice.index,
                     .first = !part.started,
-                    .finish_reason = part.choice.finish_reason};
+                    .finish_reason = part.choice.finish_reason,
+                    .stop_string = part.choice.stop_string};
     Write(part, piece);
   }
 
@@ -60,14 +74,10 @@ class ChatGeneration : public Generation {
       total.completion_tokens += usage(i).completion_tokens;
       total.reasoning_tokens += parts_[i].reasoning_tokens;
     }
-    if (streams()) {
-      std::string last;
-      if (setup().params.include_usage) last = UsageChunk(setup().head, kChatChunkObject, total);
-      return EndStream(last + "data: [DONE]\n\n");
-    }
+    if (streams()) return EndStream(writer_->End(total));
     std::vector<ChatChoice> choices;
     for (Part& part : parts_) choices.push_back(std::move(part.choice));
-    SendWhole({.body = ChatAnswer(setup().head, choices, total)});
+    SendWhole({.body = writer_->Whole(choices, total)});
   }
 
   std::string FinishName(size_t index, engine::FinishReason reason) const override {
@@ -105,7 +115,7 @@ class ChatGeneration : public Generation {
       delta.tool_calls.resize(part.tool_calls == 0 ? 1 : 0);
     }
     for (engine::ToolCall& call : delta.tool_calls) {
-      if (call.id.empty()) call.id = "call_" + RandomId();
+      if (call.id.empty()) call.id = std::string(writer_->call_id_prefix()) + RandomId();
     }
     const int64_t first_tool = part.tool_calls;
     part.tool_calls += static_cast<int64_t>(delta.tool_calls.size());
@@ -123,7 +133,7 @@ class ChatGeneration : public Generation {
     if (!part.started) {
       ChatPiece role{.index = part.choice.index, .first = true};
       part.started = true;
-      WritePiece(ChatChunk(setup().head, role, setup().params.include_usage));
+      Write(role);
     }
     // One kind at a time: clients switch their display on the first that they find.
     if (!delta.reasoning.empty()) {
@@ -139,6 +149,11 @@ class ChatGeneration : public Generation {
     }
   }
 
+  void Write(const ChatPiece& piece) {
+    std::string events = writer_->Piece(piece);
+    if (!events.empty()) WritePiece(std::move(events));
+  }
+
   // The scores that have gathered go with the next piece.
   void Write(Part& part, ChatPiece piece) {
     part.started = true;
@@ -147,21 +162,16 @@ class ChatGeneration : public Generation {
       scores = std::exchange(*part.choice.logprobs, {});
       piece.logprobs = &scores;
     }
-    WritePiece(ChatChunk(setup().head, piece, setup().params.include_usage));
+    Write(piece);
   }
 
   const ChatOutput output_;
+  const std::unique_ptr<ChatWriter> writer_;
   std::vector<Part> parts_;
 };
 
-std::optional<ApiError> Prepare(const Request& http, GenerationSetup* setup, ChatRequest* chat,
-                                std::string* prompt,
+std::optional<ApiError> Prepare(const Context& context, ChatRequest* chat, std::string* prompt,
                                 std::vector<engine::GenerateRequest>* requests) {
-  const Context& context = *setup->context;
-  Json body;
-  if (auto error = ParseBody(http.body, {}, &body)) return error;
-  if (auto error = ReadChatRequest(body, context.model.bounds, chat)) return error;
-  if (auto error = CheckModel(context, chat->model, &chat->params)) return error;
   if (auto error = RenderChat(context, chat, prompt)) return error;
   engine::GenerateRequest request;
   if (auto error =
@@ -171,7 +181,16 @@ std::optional<ApiError> Prepare(const Request& http, GenerationSetup* setup, Cha
   }
   // Markers of reasoning and of calls may be special tokens: the format's parser needs to see them.
   request.skip_special_tokens = false;
+  if (const auto& budget = chat->params.thinking_budget) {
+    const engine::Tokenizer& tokenizer = *context.model.engine->tokenizer();
+    const bool open = engine::PromptEndsInThink(*prompt);
+    request.thinking_budget = {
+        .tokens = *budget,
+        .begin = open ? std::vector<engine::TokenId>() : tokenizer.Encode("<think>"),
+        .end = tokenizer.Encode("</think>")};
+  }
   if (chat->logprobs) request.logprobs = static_cast<int>(chat->top_logprobs);
+  AskForPromptLogprobs(chat->params, &request);
   AppendChoices(request, chat->params.n, requests);
   return std::nullopt;
 }
@@ -198,21 +217,35 @@ std::optional<ApiError> RenderChat(const Context& context, ChatRequest* request,
 }
 
 void RunChat(const std::shared_ptr<const Request>& http, GenerationSetup setup) {
+  Json body;
   ChatRequest chat;
+  auto error = ParseBody(http->body, {}, &body);
+  if (!error) error = ReadChatRequest(body, setup.context->model.bounds, &chat);
+  if (!error) error = CheckModel(*setup.context, chat.model, &chat.params);
+  if (error) return PostError(setup, *std::move(error));
+  setup.head = setup.context->NewHead("chatcmpl-", chat.model, chat.params);
+  auto writer = NewCompletionsWriter(setup.head, chat.params.include_usage);
+  StartChat(std::move(chat), std::move(writer), std::move(setup));
+}
+
+void StartChat(ChatRequest chat, std::unique_ptr<ChatWriter> writer, GenerationSetup setup) {
   std::string prompt;
   std::vector<engine::GenerateRequest> requests;
-  if (auto error = Prepare(*http, &setup, &chat, &prompt, &requests)) {
+  if (auto error = Prepare(*setup.context, &chat, &prompt, &requests)) {
     return PostError(setup, *std::move(error));
   }
-  const ChatOutput output{.logprobs = chat.logprobs,
-                          .parallel_tool_calls = chat.parallel_tool_calls,
-                          .include_reasoning = chat.include_reasoning,
-                          .prompt_ends_in_think = engine::PromptEndsInThink(prompt)};
-  setup.head = setup.context->NewHead("chatcmpl-", chat.model, chat.params);
+  const ChatOutput output{
+      .logprobs = chat.logprobs,
+      .top_logprobs = static_cast<size_t>(chat.top_logprobs),
+      .parallel_tool_calls = chat.parallel_tool_calls,
+      .include_reasoning = chat.include_reasoning,
+      .prompt_ends_in_think = engine::PromptEndsInThink(prompt),
+      .prompt_tokens = static_cast<int64_t>(requests.front().prompt_ids.size())};
   setup.params = std::move(chat.params);
   const size_t n = requests.size();
-  Generation::Launch(std::make_shared<ChatGeneration>(std::move(setup), output, n),
-                     std::move(requests));
+  Generation::Launch(
+      std::make_shared<ChatGeneration>(std::move(setup), output, std::move(writer), n),
+      std::move(requests));
 }
 
 }  // namespace inhouse::model_server

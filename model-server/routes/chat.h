@@ -4,6 +4,7 @@
 #include <memory>
 
 #include "model-server/api/chat_request.h"
+#include "model-server/api/chat_writer.h"
 #include "model-server/routes/generation.h"
 
 namespace inhouse::model_server {
@@ -11,6 +12,11 @@ namespace inhouse::model_server {
 // On the worker thread: reads the body, renders and tokenizes the conversation, submits it. Answers
 // through `setup.writer`, on the io thread.
 void RunChat(const std::shared_ptr<const Request>& request, GenerationSetup setup);
+
+// The rest of the way, for every API that means a chat: renders and tokenizes the conversation and
+// submits it; `writer` words the answer. The model has been checked
+// and `setup.head` is set.
+void StartChat(ChatRequest chat, std::unique_ptr<ChatWriter> writer, GenerationSetup setup);
 
 // The conversation as the model's prompt text. Errors are 400s that name `messages`.
 std::optional<ApiError> RenderChat(const Context& context, ChatRequest* request, std::string* out);

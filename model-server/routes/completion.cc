@@ -19,6 +19,7 @@ constexpr size_t kScoresMax = 4096;
 struct CompletionOutput {
   bool echo = false;
   bool logprobs = false;
+  size_t top_logprobs = 0;
   size_t per_prompt = 1;                  // sequences of one prompt
   size_t kept = 1;                        // of these, in the answer
   std::vector<std::string> prompts = {};  // their texts, with `echo`
@@ -39,14 +40,17 @@ class CompletionGeneration : public Generation {
  protected:
   void OnTokens(size_t index, engine::TokenEvent& event) override {
     Part& part = parts_[index];
+    if (setup().params.prompt_logprobs && !event.prompt_logprobs.empty()) {
+      part.choice.prompt_logprobs = PromptLogprobs(event);
+    }
     if (output_.logprobs) {
       if (output_.echo) {
         for (const auto& logprob : event.prompt_logprobs) {
-          part.choice.logprobs->push_back(Score(logprob));
+          part.choice.logprobs->push_back(Score(logprob, output_.top_logprobs));
         }
       }
       for (const auto& logprob : event.logprobs) {
-        part.choice.logprobs->push_back(Score(logprob));
+        part.choice.logprobs->push_back(Score(logprob, output_.top_logprobs));
         part.logprob_sum += std::max<double>(logprob.logprob, -9999);
       }
     } else {
@@ -196,6 +200,7 @@ std::optional<ApiError> Prepare(const Request& http, const Context& context,
   const engine::Tokenizer& tokenizer = *context.model.engine->tokenizer();
   output->echo = completion->echo;
   output->logprobs = completion->logprobs.has_value();
+  output->top_logprobs = static_cast<size_t>(completion->logprobs.value_or(0));
   output->kept = static_cast<size_t>(completion->params.n);
   output->per_prompt = static_cast<size_t>(std::max(completion->params.n, completion->best_of));
   for (const TextOrIds& prompt : completion->prompts) {
@@ -212,6 +217,7 @@ std::optional<ApiError> Prepare(const Request& http, const Context& context,
     if (completion->logprobs) request.logprobs = static_cast<int>(*completion->logprobs);
     if (output->kept < output->per_prompt) request.logprobs = std::max(request.logprobs, 0);
     request.prompt_logprobs = completion->echo && completion->logprobs.has_value();
+    AskForPromptLogprobs(completion->params, &request);
     AppendChoices(request, static_cast<int64_t>(output->per_prompt), requests);
   }
   return std::nullopt;

@@ -46,12 +46,12 @@ int QueueSeconds(double answer_seconds, int64_t running, int64_t waiting) {
 AnswerHead Context::NewHead(std::string_view id_prefix, const std::string& name,
                             const GenerateParams& params) const {
   const auto now = std::chrono::system_clock::now().time_since_epoch();
-  return {.id = std::string(id_prefix) + RandomId(),
-          .created = std::chrono::duration_cast<std::chrono::seconds>(now).count(),
-          .model = name,
-          .fingerprint = params.adapter.empty()
-                             ? model.fingerprint
-                             : model.fingerprint + "-" + params.adapter_fingerprint};
+  return {
+      .id = std::string(id_prefix) + (params.request_id.empty() ? RandomId() : params.request_id),
+      .created = std::chrono::duration_cast<std::chrono::seconds>(now).count(),
+      .model = name,
+      .fingerprint = params.adapter.empty() ? model.fingerprint
+                                            : model.fingerprint + "-" + params.adapter_fingerprint};
 }
 
 std::optional<ApiError> CheckServing(const Context& context) {

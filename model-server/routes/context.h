@@ -24,6 +24,7 @@
 
 namespace inhouse::model_server {
 
+class BatchService;
 class Generation;
 
 struct AppOptions {
@@ -64,6 +65,7 @@ struct Context {
   WorkQueue* loader = nullptr;                              // for adapters
   std::atomic<ServingState> state{ServingState::kLoading};  // any thread
   std::atomic<int> load_percent{0};                         // any thread
+  BatchService* batches = nullptr;                          // null: off; io thread
   ServedModel model = {};                                   // any thread once kReady
   std::unordered_map<Generation*, std::shared_ptr<Generation>> active = {};
   // Running mean of the time that one answer takes once it runs; 0 = none has ended yet. Any thread
@@ -73,7 +75,7 @@ struct Context {
   // How long a client that is turned away should wait, from what is queued. Any thread.
   int RetryAfterSeconds() const;
   void OnAnswer(double seconds);  // one ran to its end; io thread
-  // `model` as the client called it. Any thread.
+  // `model` as the client called it. The id ends in params.request_id, if there is one. Any thread.
   AnswerHead NewHead(std::string_view id_prefix, const std::string& model,
                      const GenerateParams& params) const;
 };

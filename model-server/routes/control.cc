@@ -3,9 +3,11 @@
 #include <optional>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 #include "base/utf8.h"
 #include "model-server/api/json_writer.h"
+#include "model-server/api/openapi.h"
 
 namespace inhouse::model_server {
 namespace {
@@ -117,6 +119,14 @@ void HandleModel(const Exchange& exchange) {
     WriteModel(model, exchange.parameter, &json);
   }
   SendJson(exchange, json.Take());
+}
+
+// There from the first moment on; the names of the models come with them.
+void HandleOpenApi(const Exchange& exchange) {
+  const Context& context = *exchange.context;
+  const bool loading = context.state.load() == ServingState::kLoading;
+  SendJson(exchange, OpenApiJson(context.options.version,
+                                 loading ? std::vector<std::string>() : context.model.names));
 }
 
 // As in vLLM: with it, /tokenize and /detokenize, lm-eval needs no tokenizer of its own.

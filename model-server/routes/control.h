@@ -11,6 +11,7 @@ void HandleMetrics(const Exchange& exchange);
 void HandleVersion(const Exchange& exchange);
 void HandleModels(const Exchange& exchange);
 void HandleModel(const Exchange& exchange);
+void HandleOpenApi(const Exchange& exchange);
 void HandleTokenizerInfo(const Exchange& exchange);
 
 }  // namespace inhouse::model_server

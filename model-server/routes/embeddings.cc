@@ -1,6 +1,7 @@
 #include "model-server/routes/embeddings.h"
 
 #include <algorithm>
+#include <span>
 #include <utility>
 
 #include "fmt/format.h"
@@ -14,7 +15,6 @@ namespace {
 // Above this many numbers the answer is written on the worker thread: megabytes of JSON take longer
 // than the io thread may be busy.
 constexpr size_t kNumbersMax = 16384;
-// A client that cuts a long text by tokens cuts words: so many ids at each end may differ.
 constexpr size_t kCutIds = 4;
 
 class EmbeddingGeneration : public Generation {
@@ -57,18 +57,24 @@ class EmbeddingGeneration : public Generation {
   std::vector<std::vector<float>> vectors_;
 };
 
-// Whether this model's tokenizer would make these ids of their own text, but for a few at the ends.
-// Those of another tokenizer spell other words, cut elsewhere; of very short lists nobody can tell.
+// Whether this model's tokenizer would make these ids of their own text. Those of another tokenizer
+// spell other words, cut elsewhere; of very short lists nobody can tell. A client that cuts a long
+// text by tokens cuts words: a few ids at the ends of long lists may differ.
 bool SeemOurs(const engine::Tokenizer& tokenizer, const std::vector<engine::TokenId>& ids) {
+  // A marker in the middle of a text that is no chat is nothing that anybody means.
+  for (size_t i = 1; i + 1 < ids.size(); ++i) {
+    if (tokenizer.IsSpecial(ids[i])) return false;
+  }
   const std::vector<engine::TokenId> again = tokenizer.Encode(tokenizer.Decode(ids));
-  const auto [first, first_again] =
-      std::mismatch(ids.begin(), ids.end(), again.begin(), again.end());
-  if (first == ids.end() && first_again == again.end()) return true;
-  const auto [last, last_again] =
-      std::mismatch(ids.rbegin(), ids.rend(), again.rbegin(), again.rend());
-  const auto equal_before = static_cast<size_t>(first - ids.begin());
-  const auto equal_behind = static_cast<size_t>(last - ids.rbegin());
-  return equal_before + kCutIds >= ids.size() || equal_behind + kCutIds >= ids.size();
+  const size_t cut = std::min(kCutIds, ids.size() / 8);
+  if (cut == 0) return again == ids;
+  const std::span inner(ids.begin() + static_cast<std::ptrdiff_t>(cut), ids.size() - 2 * cut);
+  for (size_t at = 0; at <= 3 * cut && at + inner.size() <= again.size(); ++at) {
+    if (std::equal(inner.begin(), inner.end(), again.begin() + static_cast<std::ptrdiff_t>(at))) {
+      return true;
+    }
+  }
+  return false;
 }
 
 std::optional<ApiError> InputIds(const Context& context, const EmbeddingRequest& request,

@@ -71,7 +71,7 @@ TEST_F(EmbeddingsTest, ForeignIdsAreNamed) {
   // Bytes that are no characters do not come from text; a few at the ends do, of a text that was
   // cut by tokens.
   EXPECT_EQ(Embed("[97,97,97,97,97,255,255,255,97,97,97,97,97]").status, 400);
-  EXPECT_EQ(Embed("[184,97,97,97,97,97,97,97,97]").status, 200);
+  EXPECT_EQ(Embed("[184,97,97,97,97,97,97,97,97,97,97,97]").status, 200);
 }
 
 TEST_F(EmbeddingsTest, BadRequestsAreNamed) {

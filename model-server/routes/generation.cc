@@ -4,6 +4,8 @@
 #include <limits>
 #include <utility>
 
+#include "model-server/api/prompt_logprobs.h"
+
 namespace inhouse::model_server {
 namespace {
 
@@ -128,6 +130,7 @@ void Generation::Start(std::vector<std::unique_ptr<engine::Session>> sessions) {
     head.headers.Add("Cache-Control", "no-cache");
     head.headers.Add("X-Accel-Buffering", "no");  // a proxy must not collect tokens
     setup_.writer->StartStream(std::move(head));
+    OnStreamStart();
   }
   for (auto& [index, event] : std::exchange(early_, {})) OnEvent(index, std::move(event));
 }
@@ -237,8 +240,7 @@ void Generation::Abort(const ApiError& error) {
   if (left_) return;
   const auto self = shared_from_this();
   if (streams()) {
-    // The official SDKs raise an error for a data object with this key.
-    setup_.writer->Write(SseEvent(ErrorJson(error)));
+    setup_.writer->Write(ErrorEvent(error));
     setup_.writer->End();
   } else {
     setup_.writer->Send(ErrorResponse(error));
@@ -267,16 +269,39 @@ void Generation::SendWhole(Response response) {
   setup_.writer->Send(std::move(response));
 }
 
-TokenScore Generation::Score(const engine::TokenLogprob& logprob) const {
+TokenScore Generation::Score(const engine::TokenLogprob& logprob, size_t top_max) const {
   const engine::Tokenizer& tokenizer = *setup_.context->model.engine->tokenizer();
   TokenScore score{.token = std::string(tokenizer.TokenBytes(logprob.id)),
                    .in_text = !tokenizer.IsSpecial(logprob.id),
                    .logprob = logprob.logprob};
-  score.top.reserve(logprob.top.size());
+  score.top.reserve(std::min(top_max, logprob.top.size()));
   for (const auto& [id, value] : logprob.top) {
+    if (score.top.size() >= top_max) break;
     score.top.emplace_back(tokenizer.TokenBytes(id), value);
   }
   return score;
+}
+
+std::string Generation::PromptLogprobs(const engine::TokenEvent& event) const {
+  const engine::Tokenizer& tokenizer = *setup_.context->model.engine->tokenizer();
+  const auto top_max = static_cast<size_t>(setup_.params.prompt_logprobs.value_or(0));
+  std::vector<std::vector<PromptCandidate>> places;
+  places.reserve(event.prompt_logprobs.size());
+  for (const engine::TokenLogprob& own : event.prompt_logprobs) {
+    std::vector<PromptCandidate>& place = places.emplace_back();
+    if (places.size() == 1) continue;  // nothing comes before it
+    place.push_back({own.id, std::string(tokenizer.TokenBytes(own.id)), own.logprob});
+    for (size_t i = 0; i < std::min(top_max, own.top.size()); ++i) {
+      const auto& [id, logprob] = own.top[i];
+      const auto rank = static_cast<int64_t>(i) + 1;
+      if (id == own.id) {
+        place.front().rank = rank;
+      } else {
+        place.push_back({id, std::string(tokenizer.TokenBytes(id)), logprob, rank});
+      }
+    }
+  }
+  return PromptLogprobsJson(places);
 }
 
 }  // namespace inhouse::model_server

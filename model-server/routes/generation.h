@@ -46,6 +46,10 @@ class Generation : public std::enable_shared_from_this<Generation> {
   // Whether it has so many short sequences that they take turns, instead of asking the engine's
   // queue for room for all.
   virtual bool patient() const { return false; }
+  // The head of the stream was sent.
+  virtual void OnStreamStart() {}
+  // What a stream says instead of its end.
+  virtual std::string ErrorEvent(const ApiError& error) { return SseEvent(ErrorJson(error)); }
   // One sequence's new tokens; called in order.
   virtual void OnTokens(size_t index, engine::TokenEvent& event) = 0;
   // No more tokens of that sequence. `reason` is kStop or kLength.
@@ -62,7 +66,10 @@ class Generation : public std::enable_shared_from_this<Generation> {
   const GenerationSetup& setup() const { return setup_; }
   size_t sequence_count() const { return sequences_.size(); }
   const engine::Usage& usage(size_t index) const { return sequences_[index].usage; }
-  TokenScore Score(const engine::TokenLogprob& logprob) const;
+  // With at most `top_max` alternatives.
+  TokenScore Score(const engine::TokenLogprob& logprob, size_t top_max) const;
+  // What `prompt_logprobs` asks for, of the event that has it.
+  std::string PromptLogprobs(const engine::TokenEvent& event) const;
 
  private:
   struct Sequence {

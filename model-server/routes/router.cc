@@ -6,6 +6,7 @@
 
 #include "base/log.h"
 #include "fmt/format.h"
+#include "model-server/api/messages_writer.h"
 
 namespace inhouse::model_server {
 namespace {
@@ -24,11 +25,15 @@ class TrackedWriter : public ResponseWriter {
         request_(std::move(request)),
         writer_(std::move(writer)),
         handler_(handler),
+        anthropic_errors_(handler.starts_with("/v1/messages")),
         start_(Clock::now()) {}
   ~TrackedWriter() override { Record(kClientClosed); }
 
   void Send(Response response) override {
     AddHeaders(&response.headers);
+    if (anthropic_errors_ && response.status >= 400) {
+      response.body = AnthropicErrorJson(response.status, response.body, request_->id);
+    }
     const int status = response.status;
     writer_->Send(std::move(response));
     Record(status);
@@ -50,6 +55,7 @@ class TrackedWriter : public ResponseWriter {
  private:
   void AddHeaders(Headers* headers) const {
     headers->Add("x-request-id", request_->id);
+    if (anthropic_errors_) headers->Add("request-id", request_->id);
     if (call_->pass != nullptr) AddRateHeaders(call_->pass->rates(), headers);
   }
   void Record(int status) {
@@ -77,13 +83,14 @@ class TrackedWriter : public ResponseWriter {
   std::shared_ptr<const Request> request_;
   std::shared_ptr<ResponseWriter> writer_;
   const std::string_view handler_;
+  const bool anthropic_errors_;  // Anthropic's clients read errors of another shape
   const Clock::time_point start_;
   int stream_status_ = 200;
   bool recorded_ = false;
 };
 
 // Whether `path` (still encoded) fits; {id} takes the rest, so that an id with a plain slash is
-// found too.
+// found too, or what comes before the pattern's end.
 std::optional<std::string> MatchPattern(std::string_view pattern, std::string_view path) {
   const size_t brace = pattern.find('{');
   if (brace == std::string_view::npos) {
@@ -93,7 +100,11 @@ std::optional<std::string> MatchPattern(std::string_view pattern, std::string_vi
   if (path.size() <= brace || path.substr(0, brace) != pattern.substr(0, brace)) {
     return std::nullopt;
   }
-  return PercentDecode(path.substr(brace));
+  const std::string_view end = pattern.substr(pattern.find('}') + 1);
+  path.remove_prefix(brace);
+  if (path.size() <= end.size() || !path.ends_with(end)) return std::nullopt;
+  path.remove_suffix(end.size());
+  return PercentDecode(path);
 }
 
 // What is no route is behind the guard, too: any key will do to learn that.

@@ -26,7 +26,8 @@ using RouteHandler = void (*)(const Exchange& exchange);
 
 struct Route {
   std::string_view method = {};
-  std::string_view pattern = {};  // "/v1/models/{id}": the last segment and all that follows it
+  std::string_view pattern = {};  // "/v1/models/{id}": all that follows; "/{id}/content": up to
+                                  // that end. Of two that fit, the first counts
   RouteHandler handler = nullptr;
   // What a key must be good for. A route that does not say is closed to all but administrators.
   guard::Scope scope = guard::Scope::kAdmin;

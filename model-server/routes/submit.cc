@@ -10,6 +10,14 @@ void PostError(const GenerationSetup& setup, ApiError error) {
       [writer = setup.writer, error = std::move(error)] { writer->Send(ErrorResponse(error)); });
 }
 
+void PostJson(const GenerationSetup& setup, std::string body) {
+  setup.context->loop->Post([writer = setup.writer, body = std::move(body)] {
+    Response response{.body = body};
+    response.headers.Add("Content-Type", "application/json");
+    writer->Send(std::move(response));
+  });
+}
+
 std::optional<ApiError> CheckModel(const Context& context, std::string_view model,
                                    GenerateParams* params) {
   if (context.model.IsNamed(model)) return std::nullopt;
@@ -20,6 +28,23 @@ std::optional<ApiError> CheckModel(const Context& context, std::string_view mode
   }
   return ModelNotFound(model.substr(0, 200));
 }
+
+namespace {
+
+// A word at the start of a text and the same word behind another, as vLLM bars them.
+void AddBadWord(const engine::Tokenizer& tokenizer, const std::string& word,
+                std::vector<std::vector<engine::TokenId>>* out) {
+  const engine::EncodeOptions plain{.parse_special = false};
+  const std::string stripped = word.substr(std::min(word.find_first_not_of(' '), word.size()));
+  const std::vector<engine::TokenId> first = tokenizer.Encode(stripped, plain);
+  const std::vector<engine::TokenId> behind = tokenizer.Encode(" " + stripped, plain);
+  if (!first.empty()) out->push_back(first);
+  if (behind.size() == first.size() && !first.empty() && behind.front() != first.front()) {
+    out->push_back(behind);
+  }
+}
+
+}  // namespace
 
 std::optional<ApiError> MakeRequest(const Context& context, const GenerateParams& params,
                                     std::vector<engine::TokenId> ids, std::string_view param,
@@ -42,12 +67,22 @@ std::optional<ApiError> MakeRequest(const Context& context, const GenerateParams
   out->min_tokens = std::min(params.min_tokens, out->max_tokens);
   out->stop = params.stop;
   out->stop_ids = params.stop_ids;
+  out->allowed_ids = params.allowed_ids;
+  for (const std::string& word : params.bad_words) {
+    AddBadWord(*context.model.engine->tokenizer(), word, &out->bad_sequences);
+  }
   out->ignore_eos = params.ignore_eos;
   out->include_stop = params.include_stop;
   out->priority = params.priority;
   out->cache_salt = params.cache_salt;
   out->skip_special_tokens = params.skip_special_tokens;
   return std::nullopt;
+}
+
+void AskForPromptLogprobs(const GenerateParams& params, engine::GenerateRequest* request) {
+  if (!params.prompt_logprobs) return;
+  request->prompt_logprobs = true;
+  request->logprobs = std::max(request->logprobs, static_cast<int>(*params.prompt_logprobs));
 }
 
 void AppendChoices(const engine::GenerateRequest& request, int64_t n,

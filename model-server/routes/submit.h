@@ -15,6 +15,9 @@ namespace inhouse::model_server {
 // Sends an error from the worker thread.
 void PostError(const GenerationSetup& setup, ApiError error);
 
+// Sends a whole answer from the worker thread.
+void PostJson(const GenerationSetup& setup, std::string body);
+
 // Whether the body asks for a model that is served here, and with which of its adapters.
 std::optional<ApiError> CheckModel(const Context& context, std::string_view model,
                                    GenerateParams* params);
@@ -24,6 +27,9 @@ std::optional<ApiError> CheckModel(const Context& context, std::string_view mode
 std::optional<ApiError> MakeRequest(const Context& context, const GenerateParams& params,
                                     std::vector<engine::TokenId> ids, std::string_view param,
                                     engine::GenerateRequest* out);
+
+// Asks the engine for what `prompt_logprobs` of the parameters needs.
+void AskForPromptLogprobs(const GenerateParams& params, engine::GenerateRequest* request);
 
 // `n` requests for one prompt; with a seed, each gets its own.
 void AppendChoices(const engine::GenerateRequest& request, int64_t n,

@@ -10,14 +10,6 @@
 namespace inhouse::model_server {
 namespace {
 
-void PostJson(const GenerationSetup& setup, std::string body) {
-  setup.context->loop->Post([writer = setup.writer, body = std::move(body)] {
-    Response response{.body = body};
-    response.headers.Add("Content-Type", "application/json");
-    writer->Send(std::move(response));
-  });
-}
-
 // The name of the model may be left out, as in llama-server.
 std::optional<ApiError> ReadModel(const Context& context, Fields* fields) {
   std::string model = context.model.names.front();

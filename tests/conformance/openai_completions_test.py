@@ -5,6 +5,8 @@ import json
 import math
 import unittest
 
+import openai
+
 from serving import Serving, model, run
 
 NAME = Serving.NAME
@@ -124,6 +126,37 @@ class Completions(unittest.TestCase):
             self.assertEqual(len(choice.logprobs.tokens), 1201)
             self.assertEqual(sum(x is None for x in choice.logprobs.token_logprobs), 1)
         self.assertEqual(found.choices[0].logprobs, found.choices[1].logprobs)
+
+    def test_prompt_logprobs(self):
+        """vLLM's form of the same scores, for chat too."""
+        ids = ids_of(TEXT)
+        found = complete(logprobs=1, extra_body={"prompt_logprobs": 3}).choices[0]
+        echoed = complete(echo=True, logprobs=3).choices[0].logprobs
+        self.assertEqual(len(found.prompt_logprobs), len(ids))
+        self.assertIsNone(found.prompt_logprobs[0])
+        for i, place in enumerate(found.prompt_logprobs[1:], 1):
+            self.assertEqual(place[str(ids[i])]["logprob"], echoed.token_logprobs[i])
+            ranked = sorted((c["rank"], c["logprob"]) for c in place.values() if c["rank"])
+            self.assertEqual([rank for rank, _ in ranked], [1, 2, 3])
+            self.assertEqual(ranked, sorted(ranked, key=lambda pair: -pair[1]))
+        self.assertEqual({len(top) for top in found.logprobs.top_logprobs}, {1})
+        chat = client.chat.completions.create(model=NAME, max_tokens=1, messages=[{"role": "user", "content": "hi"}],
+                                              extra_body={"prompt_logprobs": 0})
+        self.assertEqual(len(chat.prompt_logprobs), chat.usage.prompt_tokens)
+
+    def test_bounds_of_choice(self):
+        """allowed_token_ids, bad_words and request_id, as vLLM has them."""
+        self.assertIn("Paris", complete().choices[0].text)
+        self.assertNotIn("Paris", complete(extra_body={"bad_words": ["Paris"]}).choices[0].text)
+        allowed = ids_of(" yes no")
+        found = complete(logprobs=0, extra_body={"allowed_token_ids": allowed}).choices[0].logprobs
+        self.assertTrue(set(found.tokens) <= {" yes", " no"}, found.tokens)
+        self.assertEqual(complete(extra_body={"request_id": "my-7"}).id, "cmpl-my-7")
+        for bad in ({"allowed_token_ids": []}, {"allowed_token_ids": [10 ** 7]}, {"bad_words": [""]}, {"request_id": "a b"},
+                    {"prompt_logprobs": 99}):
+            with self.assertRaises(openai.BadRequestError) as caught:
+                complete(extra_body=bad)
+            self.assertEqual(caught.exception.param, *bad)
 
     def test_detokenize(self):
         text = "Hello 世界 😀"

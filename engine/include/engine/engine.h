@@ -85,6 +85,18 @@ struct GenerateRequest {
   int64_t min_tokens = 0;              // no end token before
   std::vector<std::string> stop = {};  // the answer ends before the first of these
   std::vector<TokenId> stop_ids = {};  // in addition to the model's own end tokens
+  // Only these are chosen, end tokens among them if they are named; none: all.
+  std::vector<TokenId> allowed_ids = {};
+  // The last token of such a row is not chosen where its others were the last of the answer.
+  std::vector<std::vector<TokenId>> bad_sequences = {};
+  // Where the answer starts inside of reasoning, or opens it with the tokens `begin`: after so many
+  // tokens, if it has not ended with the tokens `end`, these are put in.
+  struct ThinkingBudget {
+    int64_t tokens = 0;
+    std::vector<TokenId> begin = {};  // empty: the prompt has opened it
+    std::vector<TokenId> end = {};
+  };
+  std::optional<ThinkingBudget> thinking_budget = {};
   bool ignore_eos = false;
   bool include_stop = false;        // keep the stop string in the text
   bool skip_special_tokens = true;  // in the text
