@@ -129,6 +129,15 @@ std::string MessageSchema() {
          R"("stream":{"type":["boolean","null"]}}})";
 }
 
+constexpr std::string_view kLoadAdapterSchema =
+    R"({"type":"object","required":["lora_name","lora_path"],"properties":{)"
+    R"("lora_name":{"type":"string","minLength":1},"lora_path":{"type":"string","minLength":1},)"
+    R"("load_inplace":{"type":"boolean"}}})";
+
+constexpr std::string_view kUnloadAdapterSchema =
+    R"({"type":"object","required":["lora_name"],)"
+    R"("properties":{"lora_name":{"type":"string","minLength":1}}})";
+
 constexpr std::string_view kTokenizeSchema =
     R"({"type":"object","properties":{"model":{"$ref":"#/components/schemas/Model"},)"
     R"("prompt":{"type":"string"},"content":{"type":"string"},)"
@@ -208,6 +217,8 @@ void WriteSchemas(const std::vector<std::string>& names, JsonWriter* json) {
   json->Key("Embedding").Raw(EmbeddingSchema()).Key("Response").Raw(ResponseSchema());
   json->Key("Message").Raw(MessageSchema()).Key("Batch").Raw(kBatchSchema);
   json->Key("Tokenize").Raw(kTokenizeSchema).Key("Detokenize").Raw(kDetokenizeSchema);
+  json->Key("LoadAdapter").Raw(kLoadAdapterSchema);
+  json->Key("UnloadAdapter").Raw(kUnloadAdapterSchema);
   json->Key("Error").Raw(kErrorSchema);
   json->EndObject().EndObject();
 }
@@ -228,6 +239,8 @@ const std::vector<Operation>& Operations() {
       {"POST", "/v1/chat/completions", "Chat", "Chat", "", "application/json", true},
       {"POST", "/v1/completions", "Text completion", "Completion", "", "application/json", true},
       {"POST", "/v1/embeddings", "Vectors of texts", "Embedding"},
+      {"POST", "/v1/load_lora_adapter", "Load a LoRA adapter", "LoadAdapter"},
+      {"POST", "/v1/unload_lora_adapter", "Unload a LoRA adapter", "UnloadAdapter"},
       {"POST", "/v1/responses", "Chat as items, stateless", "Response", "", "application/json",
        true},
       {"POST", "/v1/messages", "Chat as Anthropic's clients speak", "Message", "",
