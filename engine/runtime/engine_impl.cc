@@ -32,7 +32,8 @@ uint64_t RandomSeed() {
 EngineImpl::EngineImpl(LoadedModel loaded)
     : loaded_(std::move(loaded)),
       pool_(loaded_.model->facts().page_bytes, loaded_.plan.pages),
-      scheduler_(loaded_.plan.limits, &pool_) {
+      scheduler_(loaded_.plan.limits, &pool_),
+      grammars_(loaded_.tokenizer.get()) {
   own_stats_.kv_pages_total = pool_.total();
   stats_ = own_stats_;
   if (loaded_.options.profile) loaded_.model->set_profile(&own_profile_);
@@ -50,10 +51,15 @@ EngineImpl::~EngineImpl() {
 absl::StatusOr<std::unique_ptr<Session>> EngineImpl::Submit(GenerateRequest request,
                                                             EventCallback on_event) {
   INHOUSE_RETURN_IF_ERROR(CheckRequest(loaded_.info, loaded_.tokenizer != nullptr, &request));
+  std::shared_ptr<Grammar> grammar;
+  if (!request.grammar.empty()) {
+    INHOUSE_ASSIGN_OR_RETURN(grammar, grammars_.Get(request.grammar));
+  }
   if (!request.sampling.seed) request.sampling.seed = RandomSeed();
   auto inner =
       std::make_unique<Request>(std::move(request), std::move(on_event), loaded_.tokenizer.get(),
                                 loaded_.info.end_tokens, *loaded_.kernels->elementwise);
+  if (grammar) inner->Follow(std::move(grammar), *loaded_.tokenizer);
   auto session = std::make_unique<SessionImpl>(inner->cancel_flag());
   absl::MutexLock lock(&mutex_);
   if (draining_ || stop_)

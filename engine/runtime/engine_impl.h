@@ -17,6 +17,7 @@
 #include "engine/formats/checkpoint.h"
 #include "engine/models/model.h"
 #include "engine/runtime/byte_plan.h"
+#include "engine/runtime/grammar_cache.h"
 #include "engine/runtime/request.h"
 #include "engine/scheduler/scheduler.h"
 
@@ -76,6 +77,8 @@ class EngineImpl final : public Engine {
   Scheduler scheduler_;  // engine thread only, as are the following two
   std::vector<std::unique_ptr<Request>> active_;
   std::vector<LogitsJob*> jobs_;
+
+  GrammarCache grammars_;
 
   mutable absl::Mutex mutex_;
   std::deque<std::unique_ptr<Request>> arrivals_ ABSL_GUARDED_BY(mutex_);

@@ -4,6 +4,8 @@
 #include <limits>
 #include <utility>
 
+#include "base/status.h"
+
 namespace inhouse::engine {
 namespace {
 
@@ -35,6 +37,10 @@ Request::Request(GenerateRequest request, EventCallback on_event, const Tokenize
   }
 }
 
+void Request::Follow(std::shared_ptr<Grammar> grammar, const Tokenizer& tokenizer) {
+  guide_.emplace(std::move(grammar), request_, tokenizer);
+}
+
 void Request::Started(Clock::time_point now) { started_ = now; }
 
 void Request::OnPromptLogits(int64_t first, int64_t rows, const float* logits, int64_t vocab) {
@@ -61,6 +67,31 @@ void Request::Emit(TokenEvent event) {
   if (on_event_) on_event_(std::move(event));
 }
 
+// Tokens that end the answer, of those that the logits know.
+std::vector<TokenId> Request::EndIds(size_t vocab) const {
+  std::vector<TokenId> ids = request_.stop_ids;
+  if (!request_.ignore_eos) ids.insert(ids.end(), end_tokens_.begin(), end_tokens_.end());
+  std::erase_if(ids, [vocab](TokenId id) { return id < 0 || static_cast<size_t>(id) >= vocab; });
+  return ids;
+}
+
+absl::StatusOr<TokenId> Request::SampleNext(std::span<const float> logits) {
+  const bool early = usage_.completion_tokens < request_.min_tokens;
+  if (!guide_ || guide_->is_free()) {
+    // Reasoning is followed by an answer, so it does not end the text.
+    const bool banned = early || guide_.has_value();
+    return sampler_.Sample(logits, banned ? EndIds(logits.size()) : std::vector<TokenId>());
+  }
+  INHOUSE_RETURN_IF_ERROR(guide_->FillMask(&mask_));
+  if (guide_->may_end() && (!early || guide_->must_end())) {
+    mask_.resize(std::max(mask_.size(), (logits.size() + 63) / 64));
+    for (const TokenId id : EndIds(logits.size())) {
+      mask_[static_cast<size_t>(id) / 64] |= uint64_t{1} << (static_cast<size_t>(id) % 64);
+    }
+  }
+  return sampler_.Sample(logits, {}, mask_);
+}
+
 bool Request::OnNextLogits(std::span<const float> logits) {
   if (!prompt_logprobs_.empty()) {
     TokenEvent event;
@@ -72,17 +103,18 @@ bool Request::OnNextLogits(std::span<const float> logits) {
     End(FinishReason::kLength);
     return true;
   }
-  const bool early = usage_.completion_tokens < request_.min_tokens;
-  std::vector<TokenId> banned;
-  if (early) {
-    banned = request_.stop_ids;
-    if (!request_.ignore_eos) banned.insert(banned.end(), end_tokens_.begin(), end_tokens_.end());
-    std::erase_if(banned, [&logits](TokenId id) {
-      return id < 0 || static_cast<size_t>(id) >= logits.size();
-    });
+  if (guide_ && guide_->must_end()) {  // an empty text is all that the grammar allows
+    End(FinishReason::kStop);
+    return true;
   }
-  const TokenId id = sampler_.Sample(logits, banned);
+  const auto next = SampleNext(logits);
+  if (!next.ok()) {
+    End(FinishReason::kError, next.status());
+    return true;
+  }
+  const TokenId id = *next;
   sampler_.Accept(id);
+  if (guide_) guide_->Accept(id);
   TokenEvent event;
   event.ids = {id};
   if (request_.logprobs >= 0)
@@ -100,7 +132,8 @@ bool Request::Continue(TokenId id, TokenEvent event) {
   if (decoder_ && (!end_token || request_.include_stop))
     event.text = stop_.Push(decoder_->Push(id));
   const bool length = usage_.completion_tokens >= request_.max_tokens;
-  if (!end_token && !stop_.stopped() && !length) {
+  const bool complete = guide_ && guide_->must_end();
+  if (!end_token && !stop_.stopped() && !complete && !length) {
     Emit(std::move(event));
     return false;
   }
@@ -108,7 +141,8 @@ bool Request::Continue(TokenId id, TokenEvent event) {
     event.text += stop_.Push(decoder_->Finish());
     event.text += stop_.Finish();
   }
-  event.finish = end_token || stop_.stopped() ? FinishReason::kStop : FinishReason::kLength;
+  event.finish =
+      end_token || stop_.stopped() || complete ? FinishReason::kStop : FinishReason::kLength;
   event.stop_string = stop_.found();
   event.timings = {.queue_ms = Milliseconds(*started_ - submitted_),
                    .prefill_ms = Milliseconds(*first_token_ - *started_),

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "engine/engine.h"
+#include "engine/runtime/grammar_guide.h"
 #include "engine/runtime/stop_matcher.h"
 #include "engine/sampling/sampler.h"
 #include "engine/scheduler/scheduler.h"
@@ -25,6 +26,9 @@ class Request {
   // model.
   Request(GenerateRequest request, EventCallback on_event, const Tokenizer* tokenizer,
           std::vector<TokenId> end_tokens, const ElementwiseKernels& kernels);
+
+  // Before the first step: the answer follows this grammar. Needs a tokenizer.
+  void Follow(std::shared_ptr<Grammar> grammar, const Tokenizer& tokenizer);
 
   Sequence& sequence() { return sequence_; }
   std::atomic<bool>& cancelled() { return *cancelled_; }
@@ -46,6 +50,8 @@ class Request {
 
  private:
   bool IsEnd(TokenId id) const;
+  std::vector<TokenId> EndIds(size_t vocab) const;
+  absl::StatusOr<TokenId> SampleNext(std::span<const float> logits);
   void Emit(TokenEvent event);
   bool Continue(TokenId id, TokenEvent event);
 
@@ -55,6 +61,8 @@ class Request {
   const ElementwiseKernels& kernels_;
   Sequence sequence_;
   Sampler sampler_;
+  std::optional<GrammarGuide> guide_;
+  TokenMask mask_;
   std::optional<StreamDecoder> decoder_;
   StopMatcher stop_;
   std::vector<TokenLogprob> prompt_logprobs_;

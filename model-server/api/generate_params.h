@@ -29,7 +29,8 @@ struct GenerateParams {
   bool skip_special_tokens = true;
   int64_t n = 1;
   bool stream = false;
-  bool include_usage = false;  // a last chunk with the usage
+  bool include_usage = false;        // a last chunk with the usage
+  engine::GrammarSpec grammar = {};  // what the answer must look like
 };
 
 inline constexpr int64_t kChoicesOfOnePromptMax = 16;

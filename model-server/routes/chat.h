@@ -12,6 +12,9 @@ namespace inhouse::model_server {
 // through `setup.writer`, on the io thread.
 void RunChat(const std::shared_ptr<const Request>& request, GenerationSetup setup);
 
+// How the model speaks in this conversation; the model has a chat format.
+const engine::ChatFormat& FormatFor(const Context& context, const ChatRequest& request);
+
 // The conversation as the model's prompt text. Errors are 400s that name `messages`.
 std::optional<ApiError> RenderChat(const Context& context, ChatRequest* request, std::string* out);
 

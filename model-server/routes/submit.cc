@@ -38,6 +38,7 @@ std::optional<ApiError> MakeRequest(const Context& context, const GenerateParams
   out->ignore_eos = params.ignore_eos;
   out->include_stop = params.include_stop;
   out->skip_special_tokens = params.skip_special_tokens;
+  out->grammar = params.grammar;
   return std::nullopt;
 }
 
