@@ -24,7 +24,10 @@ class FormatBase : public ChatFormat {
   absl::StatusOr<GrammarSpec> CallGrammar(const nlohmann::ordered_json& tools,
                                           int64_t calls_max) const final;
   std::unique_ptr<CompletionStream> NewForcedStream(bool prompt_ends_in_think) const final;
-  const ChatFormat& WithTools() const final { return with_tools_ ? *with_tools_ : *this; }
+  const ChatFormat& WithTools() const final {
+    if (with_tools_) return *with_tools_;
+    return *this;
+  }
   std::string_view name() const final { return name_; }
 
  protected:

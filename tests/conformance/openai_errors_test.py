@@ -78,7 +78,7 @@ class Errors(unittest.TestCase):
         self.refused(openai.BadRequestError, 400, "chat_template", extra_body={"chat_template": "{{ 1 }}"})
         self.refused(openai.BadRequestError, 400, "response_format.type", response_format={"type": "xml"})
         tool = {"type": "function", "function": {"name": "f", "parameters": {"not": {}}}}
-        self.refused(openai.BadRequestError, 400, "tools: function 'f': parameters", tools=[tool], tool_choice="required")
+        self.refused(openai.BadRequestError, 400, "tools['f'].function.parameters", tools=[tool], tool_choice="required")
 
     def test_token_ids_outside_the_vocabulary(self):
         for prompt in ([-1], [10**6], [[5], [10**9]]):

@@ -61,7 +61,7 @@ GrammarSpec ArgumentsOf(const Json& function, const std::string& name) {
   }
   return {.kind = Kind::kJsonSchema,
           .text = parameters->dump(),
-          .label = fmt::format("tools: function '{}': parameters", name.substr(0, 64)),
+          .label = fmt::format("tools['{}'].function.parameters", name.substr(0, 64)),
           .strict = function.value("strict", Json(false)) == true};
 }
 

@@ -9,12 +9,15 @@
 namespace inhouse::engine {
 
 class AutomatonCompiler {
+  static constexpr int kPassesMax = 100;
+
  public:
   AutomatonCompiler(const GrammarBuilder& builder, RuleId root)
       : drafts_(builder.rules()),
         budget_{builder.limits().dfa_states, builder.limits().work},
         nullable_(drafts_.size()),
-        reached_(drafts_.size()) {
+        reached_(drafts_.size()),
+        sizes_(drafts_.size()) {
     out_.root_ = root;
     out_.rules_.resize(drafts_.size());
   }
@@ -27,7 +30,7 @@ class AutomatonCompiler {
       nullable_[id] = dfa[0].accepts;
       products_.emplace_back(id, std::move(dfa));
     }
-    FindNullable();
+    INHOUSE_RETURN_IF_ERROR(FindNullable());
     for (const RuleId id : order_) INHOUSE_RETURN_IF_ERROR(AddRule(id));
     INHOUSE_RETURN_IF_ERROR(SetNeeds());
     INHOUSE_RETURN_IF_ERROR(SetOrder());
@@ -97,15 +100,26 @@ class AutomatonCompiler {
     return false;
   }
 
-  void FindNullable() {
-    for (bool changed = true; changed;) {
-      changed = false;
-      for (size_t i = order_.size(); i-- > 0;) {
-        const RuleId id = order_[i];
+  // Passes go forwards and backwards in turn, so that chains of either direction end soon; only
+  // somebody who tries needs more than a few.
+  template <typename Pass>
+  static absl::Status RepeatUntilStable(Pass pass) {
+    for (int i = 0; i < kPassesMax; ++i) {
+      if (!pass(i % 2 == 0)) return absl::OkStatus();
+    }
+    return base::InvalidInput({.field = "grammar", .expected = "simpler dependencies of rules"});
+  }
+
+  absl::Status FindNullable() {
+    return RepeatUntilStable([this](bool backwards) {
+      bool changed = false;
+      for (size_t i = 0; i < order_.size(); ++i) {
+        const RuleId id = order_[backwards ? order_.size() - 1 - i : i];
         if (IsProduct(id) || nullable_[id] || !EndsWithoutByte(id)) continue;
         nullable_[id] = changed = true;
       }
-    }
+      return changed;
+    });
   }
 
   absl::Status AddRule(RuleId id) {
@@ -128,6 +142,7 @@ class AutomatonCompiler {
       INHOUSE_ASSIGN_OR_RETURN(dfa, Determinize(draft, nullable_, &budget_));
     }
     rule.start = static_cast<StateId>(out_.accepts_.size());
+    sizes_[id] = static_cast<uint32_t>(dfa.size());
     for (DfaState& state : dfa) {
       out_.accepts_.push_back(state.accepts);
       for (const ByteEdge& e : state.bytes) {
@@ -161,25 +176,26 @@ class AutomatonCompiler {
   absl::Status SetNeeds() {
     out_.needs_.assign(out_.accepts_.size(), kNeverEnds);
     for (Automaton::Rule& rule : out_.rules_) rule.need = kNeverEnds;
-    for (bool changed = true; changed;) {
-      changed = false;
+    INHOUSE_RETURN_IF_ERROR(RepeatUntilStable([this](bool backwards) {
+      bool changed = false;
       const auto set = [&changed](uint32_t* need, uint32_t value) {
         if (value < *need) changed = true;
         *need = std::min(*need, value);
       };
-      for (size_t s = out_.needs_.size(); s-- > 0;) {
-        set(&out_.needs_[s], NeedOf(static_cast<StateId>(s)));
-      }
-      for (size_t i = order_.size(); i-- > 0;) {
-        Automaton::Rule& rule = out_.rules_[order_[i]];
-        if (!rule.counted) {
-          set(&rule.need, out_.needs_[rule.start]);
-        } else {
+      for (size_t i = 0; i < order_.size(); ++i) {
+        const RuleId id = order_[backwards ? order_.size() - 1 - i : i];
+        Automaton::Rule& rule = out_.rules_[id];
+        if (rule.counted) {
           const uint32_t inside = std::min(out_.rules_[rule.inner].need + 1, kNeverEnds);
           set(&rule.need, rule.min == 0 ? 0 : inside);
+          continue;
         }
+        const StateId end = rule.start + sizes_[id];
+        for (StateId s = end; s-- > rule.start;) set(&out_.needs_[s], NeedOf(s));
+        set(&rule.need, out_.needs_[rule.start]);
       }
-    }
+      return changed;
+    }));
     if (out_.rules_[out_.root_].need < kNeverEnds) return absl::OkStatus();
     return base::InvalidInput({.field = "grammar",
                                .expected = "something that a finite text can satisfy",
@@ -235,6 +251,7 @@ class AutomatonCompiler {
   DfaBudget budget_;
   std::vector<bool> nullable_;
   std::vector<bool> reached_;
+  std::vector<uint32_t> sizes_;  // states
   std::vector<RuleId> order_;
   std::vector<std::pair<RuleId, Dfa>> products_;
   Automaton out_;

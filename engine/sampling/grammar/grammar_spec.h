@@ -26,7 +26,7 @@ struct GrammarSpec {
   };
   Kind kind = Kind::kNone;
   std::string text = {};
-  std::string label = {};  // where `text` came from, for messages: "tools[0].function.parameters"
+  std::string label = {};  // where `text` came from, for messages: "tools['f'].function.parameters"
   bool strict = false;     // kJsonSchema: keywords that JSON Schema does not know are refused, too
   int64_t min = 0;
   int64_t max = -1;

@@ -277,6 +277,12 @@ TEST(Grammar, AbusiveSchemas) {
         std::string(i > 0 ? "," : "") + "\"a_common_prefix_of_names_" + std::to_string(i) + "\":{}";
   }
   schemas.push_back(optional + "}}");
+  const std::string ones = "[1" + repeated(",1", 30000) + "]";
+  schemas.push_back(R"({"allOf":[{"enum":)" + ones + R"(},{"enum":[2)" + ones.substr(2) + "}]}");
+  schemas.push_back(R"({"type":"object","required":["x")" + repeated(",\"y\"", 20000) + "]}");
+  std::string patterns = R"({"patternProperties":{"a":{})";
+  for (int i = 0; i < 1000; ++i) patterns += ",\"^[^x]{90}" + std::to_string(i) + "\":{}";
+  schemas.push_back(patterns + "}}");
   schemas.push_back("{\"enum\":[\"" + repeated("x", 200000) + "\"]}");
   for (const std::string& schema : schemas) {
     const auto start = std::chrono::steady_clock::now();

@@ -26,6 +26,22 @@ CharSet Spaces() {
   set.Add('\f', '\r');
   return set;
 }
+// What no dialect counts as white space: \s is narrow, so \S is too.
+CharSet NotSpaces() {
+  CharSet set = Spaces();
+  set.Add(0x0B, 0x0D);
+  set.Add(0x1C, 0x1F);
+  set.Add(0x85, 0x85);
+  set.Add(0xA0, 0xA0);
+  set.Add(0x1680, 0x1680);
+  set.Add(0x2000, 0x200A);
+  set.Add(0x2028, 0x2029);
+  set.Add(0x202F, 0x202F);
+  set.Add(0x205F, 0x205F);
+  set.Add(0x3000, 0x3000);
+  set.Add(0xFEFF, 0xFEFF);
+  return set.Complement();
+}
 CharSet NotNewline() { return CharSet('\n', '\n').Complement(); }
 
 bool NamedClass(std::string_view name, CharSet* out) {
@@ -224,7 +240,7 @@ class Parser {
       case 's':
         return Spaces();
       case 'S':
-        return Spaces().Complement();
+        return NotSpaces();
       case 'n':
         return {'\n', '\n'};
       case 't':

@@ -319,7 +319,9 @@ absl::StatusOr<RuleId> SchemaRules::CompileTypes(const Json& schema, const Schem
       if (!type.is_string()) return Bad(place.Below("type"), given.dump(), "names of types");
       types.push_back(type);
     }
-    if (types.empty()) return Bad(place.Below("type"), "", "at least one type that fits");
+    if (types.empty() || types.size() > 16) {
+      return Bad(place.Below("type"), "", "at least one type that fits, and no type twice");
+    }
   } else if (!given.is_null()) {
     return Bad(place.Below("type"), given.dump(), "the name of a type, or an array of names");
   } else {

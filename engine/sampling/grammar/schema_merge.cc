@@ -19,6 +19,8 @@ constexpr std::array<std::string_view, 20> kAnnotations = {
     "deprecated",      "readOnly",         "writeOnly",    "discriminator",
     "contentEncoding", "contentMediaType", "externalDocs", "$vocabulary"};
 
+constexpr size_t kPairsMax = 1'000'000;  // of two lists that are compared
+
 absl::Status CannotMerge(const std::string& keyword) {
   return base::InvalidInput({.field = keyword,
                              .expected = "schemas of allOf, anyOf or $ref that can be joined; "
@@ -85,6 +87,7 @@ bool IsUpper(std::string_view keyword) {
 
 absl::StatusOr<Json> MergeKeyword(const std::string& keyword, const Json& a, const Json& b) {
   if (a == b) return a;
+  if (a.is_array() && b.is_array() && a.size() * b.size() > kPairsMax) return CannotMerge(keyword);
   if (keyword == "type") return CommonTypes(a, b);
   if (IsLower(keyword) && a.is_number() && b.is_number()) return std::max(a, b);
   if (IsUpper(keyword) && a.is_number() && b.is_number()) return std::min(a, b);

@@ -15,6 +15,9 @@ constexpr NodeId kEnd = GrammarBuilder::kEnd;
 
 using Json = nlohmann::ordered_json;
 
+constexpr size_t kNamesMax = 1024;   // of "required"
+constexpr size_t kPatternsMax = 16;  // of "patternProperties": each is compared with each
+
 bool Contains(const Json& list, const std::string& name) {
   return std::find(list.begin(), list.end(), name) != list.end();
 }
@@ -25,11 +28,15 @@ absl::StatusOr<std::vector<SchemaRules::Property>> SchemaRules::Properties(
     const Json& schema, const SchemaPlace& place) {
   const Json named = schema.value("properties", Json::object());
   const Json required = schema.value("required", Json::array());
-  if (!named.is_object()) return Bad(place.Below("properties"), named.dump(), "an object");
+  if (!named.is_object())
+    return Bad(place.Below("properties"), named.dump().substr(0, 100), "an object");
   const bool names =
       required.is_array() &&
       std::all_of(required.begin(), required.end(), [](const Json& n) { return n.is_string(); });
-  if (!names) return Bad(place.Below("required"), required.dump(), "an array of strings");
+  if (!names || required.size() > kNamesMax) {
+    return Bad(place.Below("required"), required.dump().substr(0, 100),
+               fmt::format("an array of at most {} strings", kNamesMax));
+  }
   std::vector<Property> out;
   for (const auto& [name, value] : named.items()) {
     const SchemaPlace below = place.Below("properties").Below(name);
@@ -93,10 +100,10 @@ absl::StatusOr<RuleId> SchemaRules::AnyKey(const Json& schema, const SchemaPlace
 absl::StatusOr<std::vector<SchemaRules::Extra>> SchemaRules::Extras(
     const Json& schema, const std::vector<Property>& properties, const SchemaPlace& place) {
   std::vector<Extra> out;
-  std::vector<std::pair<RuleId, Extra>> patterns;
   const Json by_pattern = schema.value("patternProperties", Json::object());
-  if (!by_pattern.is_object()) {
-    return Bad(place.Below("patternProperties"), by_pattern.dump(), "an object");
+  if (!by_pattern.is_object() || by_pattern.size() > kPatternsMax) {
+    return Bad(place.Below("patternProperties"), by_pattern.dump().substr(0, 100),
+               fmt::format("an object of at most {} patterns", kPatternsMax));
   }
   const auto without_names = [&](RuleId key) {
     if (properties.empty()) return key;

@@ -17,6 +17,8 @@ using Json = nlohmann::ordered_json;
 constexpr NodeId kStart = GrammarBuilder::kStart;
 constexpr NodeId kEnd = GrammarBuilder::kEnd;
 
+constexpr size_t kPatternsMax = 32;  // of one string, after allOf is joined
+
 // 1 -> 0, 0.1 -> 1, 0.01 -> 2: the digits behind the point of its multiples; -1 for others.
 int DigitsOfMultiples(double step) {
   double unit = 1;
@@ -97,6 +99,9 @@ absl::StatusOr<RuleId> SchemaRules::String(const Json& schema, const SchemaPlace
   if (min > max) return Bad(place.Below("maxLength"), std::to_string(max), "at least minLength");
   std::vector<RuleId> rules;
   const Json patterns = schema.value("pattern", Json::array());
+  if (patterns.is_array() && patterns.size() > kPatternsMax) {
+    return Bad(place.Below("pattern"), "", fmt::format("at most {} patterns", kPatternsMax));
+  }
   for (const Json& pattern : patterns.is_array() ? patterns : Json::array({patterns})) {
     const SchemaPlace below = place.Below("pattern");
     if (!pattern.is_string()) return Bad(below, pattern.dump().substr(0, 100), "a string");
