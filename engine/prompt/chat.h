@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "engine/sampling/grammar/grammar_spec.h"
 #include "nlohmann/json.hpp"
 
 namespace inhouse::engine {
@@ -49,11 +50,19 @@ struct ParsedCompletion {
   bool complete = false;  // the end token was there, and the reasoning (if any) has ended
 };
 
+// A piece of a call that is still being written: first its name, then its arguments bit by bit.
+struct ToolCallPiece {
+  bool begins = false;  // a call begins, and this is its name
+  std::string name = {};
+  std::string arguments = {};
+};
+
 // A piece of a streamed completion, already sorted into its channel.
 struct CompletionDelta {
   std::string reasoning = {};
   std::string content = {};
-  std::vector<ToolCall> tool_calls = {};  // whole calls, in order
+  std::vector<ToolCall> tool_calls = {};        // whole calls, in order
+  std::vector<ToolCallPiece> call_pieces = {};  // of forced calls, instead of whole ones
 };
 
 // Sorts a stream of text into reasoning, content and tool calls. Holds back what may still become a
@@ -86,6 +95,18 @@ class ChatFormat {
   virtual ParsedCompletion Parse(std::string_view text, bool prompt_ends_in_think) const = 0;
   virtual std::unique_ptr<CompletionStream> NewStream(bool prompt_ends_in_think) const = 0;
 
+  // Answers that consist of one to `calls_max` calls (< 0: some) of these tools, in the model's own
+  // syntax. Unimplemented where that syntax cannot be forced.
+  virtual absl::StatusOr<GrammarSpec> CallGrammar(const nlohmann::ordered_json& tools,
+                                                  int64_t calls_max) const;
+  // For completions that follow that grammar: nothing has to be held back until a call proves to
+  // be one.
+  virtual std::unique_ptr<CompletionStream> NewForcedStream(bool prompt_ends_in_think) const {
+    return NewStream(prompt_ends_in_think);
+  }
+  // The format for conversations with tools: another one where this one knows none.
+  virtual const ChatFormat& WithTools() const { return *this; }
+
   virtual std::string_view name() const = 0;  // "deepseek-v3.1", "jinja+qwen3", ...
 };
 
@@ -106,5 +127,7 @@ std::vector<std::string> NativeFormatNames();
 
 // Whether a rendered prompt ends in an open <think> (white space after it allowed).
 bool PromptEndsInThink(std::string_view prompt);
+// Whether it ends in </think>: the answer follows without reasoning.
+bool PromptEndsThink(std::string_view prompt);
 
 }  // namespace inhouse::engine

@@ -1,11 +1,14 @@
 // The door of the room with typed messages: what templates get, what is continued, what is refused.
 #include "engine/prompt/chat.h"
 
+#include <random>
 #include <string>
 #include <vector>
 
 #include "base/file.h"
 #include "base/status.h"
+#include "engine/sampling/grammar/grammar.h"
+#include "engine/sampling/grammar/test_vocabulary.h"
 #include "gtest/gtest.h"
 
 namespace inhouse::engine {
@@ -119,6 +122,89 @@ TEST(Chat, ErrorsSayWhatAndWhere) {
   const auto unknown = CreateNativeFormat("gpt-5");
   EXPECT_TRUE(absl::IsNotFound(unknown.status()));
   EXPECT_NE(base::Message(unknown.status()).find("deepseek-v3.1"), std::string::npos);
+}
+
+const nlohmann::ordered_json kTools = nlohmann::ordered_json::parse(R"([
+  {"type":"function","function":{"name":"get_weather","parameters":{"type":"object",
+    "properties":{"city":{"type":"string","maxLength":8},"days":{"type":"integer","minimum":1,
+    "maximum":9}},"required":["city"],"additionalProperties":false}}},
+  {"type":"function","function":{"name":"stop"}}])");
+
+// A random text of a grammar, token by token.
+std::vector<std::string> RandomText(const GrammarSpec& spec, uint32_t seed) {
+  const auto trie = TestTrie();
+  const auto grammar = Grammar::Compile(spec, trie);
+  EXPECT_TRUE(grammar.ok()) << grammar.status();
+  GrammarMatcher matcher(*grammar);
+  std::mt19937 random(seed);
+  std::vector<std::string> pieces;
+  TokenMask mask;
+  while (!matcher.must_end() && pieces.size() < 3000) {
+    EXPECT_TRUE(matcher.FillMask(&mask).ok());
+    std::vector<int32_t> allowed;
+    for (int32_t token = 0; token < trie->vocab_size(); ++token) {
+      const bool may = (mask[static_cast<size_t>(token) / 64] >> (token % 64) & 1) != 0;
+      // Away from the ends of strings and objects only now and then: texts shall be short.
+      const std::string_view bytes = trie->bytes(token);
+      if (may && (bytes == "\"" || bytes == "}" || random() % 4 == 0)) allowed.push_back(token);
+    }
+    if (allowed.empty()) continue;
+    const int32_t token = allowed[random() % allowed.size()];
+    EXPECT_TRUE(matcher.Accept(token));
+    pieces.emplace_back(trie->bytes(token));
+  }
+  EXPECT_TRUE(matcher.must_end());
+  return pieces;
+}
+
+// What the grammar allows is what the parser of the format reads: whole, and while it is written.
+TEST(ForcedCalls, GrammarAndParserAgree) {
+  const auto smol = OfFile("smollm2");
+  for (const auto& format : {Native("deepseek-v3"), Native("deepseek-v3.1"), Native("qwen3"),
+                             Native("deepseek-llm"), OfFile("smollm2")}) {
+    const ChatFormat& speaker = format->WithTools();
+    for (uint32_t seed = 0; seed < 20; ++seed) {
+      const int64_t calls_max = seed % 2 == 0 ? 1 : 3;
+      const auto spec = speaker.CallGrammar(kTools, calls_max);
+      ASSERT_TRUE(spec.ok()) << spec.status();
+      std::string text;
+      const auto stream = speaker.NewForcedStream(false);
+      std::vector<ToolCall> streamed;
+      for (const std::string& piece : RandomText(*spec, seed)) {
+        text += piece;
+        const CompletionDelta delta = stream->Push(piece);
+        EXPECT_EQ(delta.content, "");
+        for (const ToolCallPiece& call : delta.call_pieces) {
+          if (call.begins) streamed.push_back({.name = call.name});
+          streamed.back().arguments += call.arguments;
+        }
+      }
+      const ParsedCompletion parsed = speaker.Parse(text, false);
+      EXPECT_EQ(parsed.content, "") << text;
+      ASSERT_GE(parsed.tool_calls.size(), 1U) << text;
+      ASSERT_LE(parsed.tool_calls.size(), static_cast<size_t>(calls_max));
+      ASSERT_EQ(streamed.size(), parsed.tool_calls.size()) << text;
+      for (size_t i = 0; i < streamed.size(); ++i) {
+        EXPECT_EQ(streamed[i].name, parsed.tool_calls[i].name);
+        const auto arguments = nlohmann::json::parse(streamed[i].arguments, nullptr, false);
+        EXPECT_EQ(arguments, nlohmann::json::parse(parsed.tool_calls[i].arguments));
+        EXPECT_TRUE(streamed[i].name == "stop" || arguments.contains("city")) << text;
+      }
+    }
+  }
+  EXPECT_TRUE(absl::IsUnimplemented(smol->CallGrammar(kTools, 1).status()));
+}
+
+TEST(ForcedCalls, TemplatesWithoutToolsAreTold) {
+  const auto format = OfFile("smollm2");
+  EXPECT_EQ(Native("qwen3")->WithTools().name(), "qwen3");
+  const std::string prompt = Rendered(format->WithTools(), kCall, {.tools = kTools});
+  for (const char* part :
+       {"<tools>", "\"get_weather\"", "Weather?", "<tool_call>\n{\"name\": \"get\"",
+        "{\"city\": \"Paris\"}", "<tool_response>\nsunny\n</tool_response>"}) {
+    EXPECT_NE(prompt.find(part), std::string::npos) << part << "\n" << prompt;
+  }
+  EXPECT_EQ(prompt.find("<|im_start|>tool"), std::string::npos);
 }
 
 }  // namespace

@@ -1,7 +1,9 @@
 #include "engine/prompt/format_base.h"
 
 #include "base/status.h"
+#include "engine/prompt/completion/call_syntax.h"
 #include "engine/prompt/jinja/text.h"
+#include "engine/prompt/tool_prompt.h"
 
 namespace inhouse::engine {
 namespace {
@@ -60,8 +62,33 @@ std::unique_ptr<CompletionStream> FormatBase::NewStream(bool prompt_ends_in_thin
   return NewCompletionStream(completions_, prompt_ends_in_think);
 }
 
+absl::StatusOr<GrammarSpec> ChatFormat::CallGrammar(const nlohmann::ordered_json& /*tools*/,
+                                                    int64_t /*calls_max*/) const {
+  return absl::UnimplementedError("Calls cannot be forced in this model's format.");
+}
+
+absl::StatusOr<GrammarSpec> FormatBase::CallGrammar(const nlohmann::ordered_json& tools,
+                                                    int64_t calls_max) const {
+  const CallSyntax* syntax = FindCallSyntax(completions_.calls);
+  if (syntax == nullptr) return ChatFormat::CallGrammar(tools, calls_max);
+  return GrammarOfCalls(*syntax, tools, calls_max);
+}
+
+std::unique_ptr<CompletionStream> FormatBase::NewForcedStream(bool prompt_ends_in_think) const {
+  if (FindCallSyntax(completions_.calls) == nullptr) return NewStream(prompt_ends_in_think);
+  return NewForcedCompletionStream(completions_, prompt_ends_in_think);
+}
+
+void FormatBase::AddToolPrompt(bool knows_tools) {
+  if (completions_.calls == CallStyle::kNone) with_tools_ = NewToolPromptFormat(*this, knows_tools);
+}
+
 bool PromptEndsInThink(std::string_view prompt) {
   return jinja::Strip(prompt, jinja::Side::kRight).ends_with("<think>");
+}
+
+bool PromptEndsThink(std::string_view prompt) {
+  return jinja::Strip(prompt, jinja::Side::kRight).ends_with("</think>");
 }
 
 }  // namespace inhouse::engine

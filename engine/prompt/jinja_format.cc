@@ -19,6 +19,7 @@ class JinjaFormat : public FormatBase {
   // text or an object, and whether missing content is none or "".
   void Probe(const std::string& source) {
     style_.developer = source.find("developer") != source.npos;
+    AddToolPrompt(source.find("tools") != source.npos);
     if (source.find("tool_calls") == source.npos) {
       style_.null_content = false;  // it does not know that content may be missing
       return;

@@ -39,6 +39,7 @@ class NativeFormat : public FormatBase {
   explicit NativeFormat(const NativeEntry& entry)
       : FormatBase(std::string(entry.name), *FindCompletionStyle(entry.name)), entry_(entry) {
     style_.developer = entry.developer;
+    AddToolPrompt(false);
   }
 
  private:

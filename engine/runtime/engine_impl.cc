@@ -37,7 +37,8 @@ EngineImpl::EngineImpl(LoadedModel loaded)
       pool_(loaded_.model->facts().page_bytes, loaded_.plan.pages),
       prefixes_(&pool_),
       scheduler_(loaded_.plan.limits, &prefixes_),
-      pace_(loaded_.options.step_ms, loaded_.plan.limits.rows) {
+      pace_(loaded_.options.step_ms, loaded_.plan.limits.rows),
+      grammars_(loaded_.tokenizer.get()) {
   own_stats_.kv_pages_total = pool_.total();
   own_stats_.adapters_max = loaded_.options.adapters_max;
   stats_ = own_stats_;
@@ -61,6 +62,10 @@ absl::StatusOr<std::unique_ptr<Session>> EngineImpl::Submit(GenerateRequest requ
     INHOUSE_ASSIGN_OR_RETURN(adapter, loaded_.adapters->Find(request.adapter));
     request.cache_identity += adapter->info.fingerprint;  // keys and values depend on it
   }
+  std::shared_ptr<Grammar> grammar;
+  if (!request.grammar.empty()) {
+    INHOUSE_ASSIGN_OR_RETURN(grammar, grammars_.Get(request.grammar));
+  }
   if (!request.sampling.seed) request.sampling.seed = RandomSeed();
   std::optional<PrefixKey> root;
   // A filling that was not computed is nobody's prefix.
@@ -78,6 +83,7 @@ absl::StatusOr<std::unique_ptr<Session>> EngineImpl::Submit(GenerateRequest requ
   inner->sequence().tenant = std::move(tenant);
   inner->sequence().priority = priority;
   if (adapter != nullptr) inner->UseAdapter(std::move(adapter));
+  if (grammar) inner->Follow(std::move(grammar), *loaded_.tokenizer);
   auto session = std::make_unique<SessionImpl>(inner->cancel_flag());
   absl::MutexLock lock(&mutex_);
   if (draining_ || stop_)

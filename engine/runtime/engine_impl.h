@@ -18,6 +18,7 @@
 #include "engine/models/model.h"
 #include "engine/runtime/adapters.h"
 #include "engine/runtime/byte_plan.h"
+#include "engine/runtime/grammar_cache.h"
 #include "engine/runtime/request.h"
 #include "engine/runtime/step_pace.h"
 #include "engine/scheduler/scheduler.h"
@@ -92,6 +93,8 @@ class EngineImpl final : public Engine {
   StepPace pace_;
   std::vector<std::unique_ptr<Request>> active_;
   std::vector<LogitsJob*> jobs_;
+
+  GrammarCache grammars_;
 
   mutable absl::Mutex mutex_;
   std::deque<std::unique_ptr<Request>> arrivals_ ABSL_GUARDED_BY(mutex_);

@@ -4,6 +4,8 @@
 #include <limits>
 #include <utility>
 
+#include "base/status.h"
+
 namespace inhouse::engine {
 namespace {
 
@@ -39,6 +41,10 @@ Request::Request(GenerateRequest request, EventCallback on_event, const Tokenize
     first.logprob = std::numeric_limits<float>::quiet_NaN();
     prompt_logprobs_.push_back(first);
   }
+}
+
+void Request::Follow(std::shared_ptr<Grammar> grammar, const Tokenizer& tokenizer) {
+  guide_.emplace(std::move(grammar), request_, tokenizer);
 }
 
 void Request::Started(Clock::time_point now) { started_ = now; }
@@ -90,12 +96,20 @@ bool Request::EndsWith(const std::vector<TokenId>& ids, size_t count) const {
                     sequence_.tokens.end() - static_cast<std::ptrdiff_t>(count));
 }
 
+// Tokens that end the answer, of those that the logits know.
+std::vector<TokenId> Request::EndIds(size_t vocab) const {
+  std::vector<TokenId> ids = request_.stop_ids;
+  if (!request_.ignore_eos) ids.insert(ids.end(), end_tokens_.begin(), end_tokens_.end());
+  std::erase_if(ids, [vocab](TokenId id) { return id < 0 || static_cast<size_t>(id) >= vocab; });
+  return ids;
+}
+
 std::vector<TokenId> Request::Banned(size_t vocab) const {
   std::vector<TokenId> banned;
-  if (usage_.completion_tokens < request_.min_tokens) {
-    banned = request_.stop_ids;
-    if (!request_.ignore_eos) banned.insert(banned.end(), end_tokens_.begin(), end_tokens_.end());
-  }
+  // Where a grammar decides, its mask says whether the answer may end. Before that comes reasoning,
+  // which is followed by an answer, so it does not end the text.
+  const bool early = usage_.completion_tokens < request_.min_tokens;
+  if (guide_ ? guide_->is_free() : early) banned = EndIds(vocab);
   for (const std::vector<TokenId>& ids : request_.bad_sequences) {
     if (!ids.empty() && EndsWith(ids, ids.size() - 1)) banned.push_back(ids.back());
   }
@@ -122,15 +136,30 @@ std::optional<TokenId> Request::Forced() {
   return id;
 }
 
-TokenId Request::Choose(std::span<const float> logits) {
+absl::Status Request::FillMask(size_t vocab) {
+  mask_.clear();
+  if (!guide_ || guide_->is_free()) return absl::OkStatus();
+  INHOUSE_RETURN_IF_ERROR(guide_->FillMask(&mask_));
+  const bool early = usage_.completion_tokens < request_.min_tokens;
+  if (guide_->may_end() && (!early || guide_->must_end())) {
+    mask_.resize(std::max(mask_.size(), (vocab + 63) / 64));
+    for (const TokenId id : EndIds(vocab)) {
+      mask_[static_cast<size_t>(id) / 64] |= uint64_t{1} << (static_cast<size_t>(id) % 64);
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<TokenId> Request::Choose(std::span<const float> logits) {
   if (const auto forced = Forced()) return *forced;
+  INHOUSE_RETURN_IF_ERROR(FillMask(logits.size()));
   const std::vector<TokenId> banned = Banned(logits.size());
-  if (request_.allowed_ids.empty()) return sampler_.Sample(logits, banned);
+  if (request_.allowed_ids.empty()) return sampler_.Sample(logits, banned, mask_);
   allowed_logits_.assign(logits.size(), -std::numeric_limits<float>::infinity());
   for (const TokenId id : request_.allowed_ids) {
     allowed_logits_[static_cast<size_t>(id)] = logits[static_cast<size_t>(id)];
   }
-  return sampler_.Sample(allowed_logits_, banned);
+  return sampler_.Sample(allowed_logits_, banned, mask_);
 }
 
 bool Request::OnNextLogits(std::span<const float> logits) {
@@ -144,8 +173,18 @@ bool Request::OnNextLogits(std::span<const float> logits) {
     End(FinishReason::kLength);
     return true;
   }
-  const TokenId id = Choose(logits);
+  if (guide_ && guide_->must_end()) {  // an empty text is all that the grammar allows
+    End(FinishReason::kStop);
+    return true;
+  }
+  const auto next = Choose(logits);
+  if (!next.ok()) {
+    End(FinishReason::kError, next.status());
+    return true;
+  }
+  const TokenId id = *next;
   sampler_.Accept(id);
+  if (guide_) guide_->Accept(id);
   TokenEvent event;
   event.ids = {id};
   if (request_.logprobs >= 0)
@@ -163,7 +202,8 @@ bool Request::Continue(TokenId id, TokenEvent event) {
   if (decoder_ && (!end_token || request_.include_stop))
     event.text = stop_.Push(decoder_->Push(id));
   const bool length = usage_.completion_tokens >= request_.max_tokens;
-  if (!end_token && !stop_.stopped() && !length) {
+  const bool complete = guide_ && guide_->must_end();
+  if (!end_token && !stop_.stopped() && !complete && !length) {
     Emit(std::move(event));
     return false;
   }
@@ -171,7 +211,8 @@ bool Request::Continue(TokenId id, TokenEvent event) {
     event.text += stop_.Push(decoder_->Finish());
     event.text += stop_.Finish();
   }
-  event.finish = end_token || stop_.stopped() ? FinishReason::kStop : FinishReason::kLength;
+  event.finish =
+      end_token || stop_.stopped() || complete ? FinishReason::kStop : FinishReason::kLength;
   event.stop_string = stop_.found();
   event.timings = {.queue_ms = Milliseconds(*started_ - submitted_),
                    .prefill_ms = Milliseconds(*first_token_ - *started_),

@@ -12,6 +12,7 @@
 
 #include "engine/engine.h"
 #include "engine/runtime/adapters.h"
+#include "engine/runtime/grammar_guide.h"
 #include "engine/runtime/pooler.h"
 #include "engine/runtime/stop_matcher.h"
 #include "engine/sampling/sampler.h"
@@ -35,6 +36,8 @@ class Request {
     adapter_ = std::move(adapter);
   }
   const LoadedAdapter* adapter() const { return adapter_.get(); }  // null: none
+  // Before the first step: the answer follows this grammar. Needs a tokenizer.
+  void Follow(std::shared_ptr<Grammar> grammar, const Tokenizer& tokenizer);
 
   Sequence& sequence() { return sequence_; }
   std::atomic<bool>& cancelled() { return *cancelled_; }
@@ -59,9 +62,12 @@ class Request {
 
  private:
   bool IsEnd(TokenId id) const;
+  // Tokens that end the answer, of those that the logits know.
+  std::vector<TokenId> EndIds(size_t vocab) const;
   // What must not be chosen now: ends that come too early, last tokens of bad sequences.
   std::vector<TokenId> Banned(size_t vocab) const;
-  TokenId Choose(std::span<const float> logits);
+  absl::Status FillMask(size_t vocab);  // what the grammar allows; empty: everything
+  absl::StatusOr<TokenId> Choose(std::span<const float> logits);
   bool EndsWith(const std::vector<TokenId>& ids, size_t count) const;
   // The next token that the budget of reasoning puts in, if it is used up.
   std::optional<TokenId> Forced();
@@ -75,6 +81,8 @@ class Request {
   Sequence sequence_;
   std::shared_ptr<const LoadedAdapter> adapter_;
   Sampler sampler_;
+  std::optional<GrammarGuide> guide_;
+  TokenMask mask_;
   std::optional<StreamDecoder> decoder_;
   StopMatcher stop_;
   std::vector<TokenLogprob> prompt_logprobs_;

@@ -10,6 +10,7 @@ namespace inhouse::engine {
 namespace {
 
 constexpr float kNever = -std::numeric_limits<float>::infinity();
+constexpr float kLeast = -1e30F;  // no chance beside any other, but finite at every temperature
 
 // SplitMix64 (Steele, Lea, Flood 2014): a good hash of a counter, so draw n needs no state but the
 // seed.
@@ -56,14 +57,33 @@ void Sampler::Penalise() {
   }
 }
 
-int32_t Sampler::Sample(std::span<const float> logits, std::span<const int32_t> banned) {
-  if (options_.temperature == 0.0F && banned.empty() && !Penalises()) {
+// What a grammar does not allow gets no chance. An allowed token never falls to -inf itself: a
+// model that is sure of another one must still say something.
+void Sampler::KeepOnly(std::span<const uint64_t> allowed) {
+  for (size_t word = 0; 64 * word < logits_.size(); ++word) {
+    const uint64_t bits = word < allowed.size() ? allowed[word] : 0;
+    if (bits == ~uint64_t{0}) continue;
+    const size_t end = std::min(64 * word + 64, logits_.size());
+    for (size_t i = 64 * word; i < end; ++i) {
+      if ((bits >> (i % 64) & 1) == 0) {
+        logits_[i] = kNever;
+      } else if (!(logits_[i] >= kLeast)) {
+        logits_[i] = kLeast;
+      }
+    }
+  }
+}
+
+int32_t Sampler::Sample(std::span<const float> logits, std::span<const int32_t> banned,
+                        std::span<const uint64_t> allowed) {
+  if (options_.temperature == 0.0F && banned.empty() && allowed.empty() && !Penalises()) {
     return static_cast<int32_t>(
         kernels_.argmax(logits.data(), static_cast<int64_t>(logits.size())));
   }
   logits_.assign(logits.begin(), logits.end());
   Penalise();
   for (const int32_t id : banned) logits_[static_cast<size_t>(id)] = kNever;
+  if (!allowed.empty()) KeepOnly(allowed);
   if (options_.temperature == 0.0F) {
     return static_cast<int32_t>(
         kernels_.argmax(logits_.data(), static_cast<int64_t>(logits_.size())));

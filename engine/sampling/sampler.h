@@ -22,8 +22,9 @@ class Sampler {
           const ElementwiseKernels& kernels);
 
   // Never chooses a token of `banned` (end tokens before min_tokens), unless nothing else is
-  // possible.
-  int32_t Sample(std::span<const float> logits, std::span<const int32_t> banned = {});
+  // possible. With `allowed` (bit i: token i may come; at least one may) no other token is chosen.
+  int32_t Sample(std::span<const float> logits, std::span<const int32_t> banned = {},
+                 std::span<const uint64_t> allowed = {});
 
   // Tells that `token` was added to the answer.
   void Accept(int32_t token);
@@ -36,6 +37,7 @@ class Sampler {
 
   bool Penalises() const;
   void Penalise();
+  void KeepOnly(std::span<const uint64_t> allowed);
   int32_t Draw();
   int32_t DrawOfAll(double u);
   int32_t DrawOfBest(double u) const;

@@ -224,6 +224,10 @@ std::string ChatChunk(const AnswerHead& head, const ChatPiece& piece, bool with_
   if (piece.first || !piece.content.empty()) json.Key("content").String(piece.content);
   if (piece.tool_calls != nullptr && !piece.tool_calls->empty()) {
     WriteToolCalls(*piece.tool_calls, piece.first_tool_index, &json);
+  } else if (!piece.arguments.empty()) {
+    json.Key("tool_calls").BeginArray().BeginObject().Key("index").Int(piece.first_tool_index);
+    json.Key("function").BeginObject().Key("arguments").String(piece.arguments);
+    json.EndObject().EndObject().EndArray();
   }
   json.EndObject();
   WriteChatLogprobs(piece.logprobs, &json);

@@ -58,6 +58,8 @@ struct ChatPiece {
   std::string_view content = {};
   const std::vector<engine::ToolCall>* tool_calls = nullptr;
   int64_t first_tool_index = 0;
+  // More arguments of the call at first_tool_index, which was announced before.
+  std::string_view arguments = {};
   std::string_view finish_reason = {};  // "" = not yet
   std::string_view stop_string = {};    // with it, as in ChatChoice
   const std::vector<TokenScore>* logprobs = nullptr;

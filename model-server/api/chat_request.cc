@@ -11,80 +11,6 @@ namespace {
 
 constexpr int64_t kInt64Max = std::numeric_limits<int64_t>::max();
 
-// The name of a tool of the form that OpenAI defines, or "" after an error.
-std::string ToolName(const Json& tool, const std::string& path, Fields* fields) {
-  const auto fail = [&](const std::string& param, const std::string& expected) {
-    fields->Fail(InvalidRequest(param, "invalid_value",
-                                fmt::format("Invalid '{}': expected {}.", param, expected)));
-    return std::string();
-  };
-  if (!tool.is_object()) return fail(path, "an object");
-  if (tool.value("type", Json("function")) != "function") {
-    return fail(path + ".type", "'function'");
-  }
-  const auto function = tool.find("function");
-  if (function == tool.end() || !function->is_object()) {
-    return fail(path + ".function", "an object");
-  }
-  const auto name = function->find("name");
-  if (name == function->end() || !name->is_string() ||
-      name->get_ref<const std::string&>().empty()) {
-    return fail(path + ".function.name", "a string that is not empty");
-  }
-  return name->get<std::string>();
-}
-
-// "auto", or a list of the tools that may be used.
-void ApplyToolChoice(const Json& choice, Fields* fields, Json* tools) {
-  if (choice == "none") {
-    *tools = nullptr;
-    return;
-  }
-  if (choice == "auto") return;
-  const bool allowed = choice.is_object() && choice.value("type", Json()) == "allowed_tools";
-  if (allowed && choice.contains("allowed_tools") && choice["allowed_tools"].is_object() &&
-      choice["allowed_tools"].value("mode", Json("auto")) == "auto") {
-    Json kept = Json::array();
-    const Json listed = choice["allowed_tools"].value("tools", Json::array());
-    for (const Json& tool : *tools) {
-      for (const Json& one : listed) {
-        const bool same = one.is_object() && one.contains("function") &&
-                          one["function"].is_object() &&
-                          one["function"].value("name", Json()) == tool["function"]["name"];
-        if (same) kept.push_back(tool);
-      }
-    }
-    *tools = std::move(kept);
-    return;
-  }
-  // A call cannot be forced without constrained decoding, and a promise that is not kept is worse
-  // than an error.
-  fields->Fail(InvalidRequest(
-      "tool_choice", "unsupported_value",
-      "Invalid 'tool_choice': supported values are 'none', 'auto' and 'allowed_tools' with mode "
-      "'auto'. Forcing a call is not available yet."));
-}
-
-void ReadTools(Fields* fields, Json* out) {
-  const Json* tools = fields->Find("tools");
-  const Json* choice = fields->Find("tool_choice");
-  if (tools != nullptr) {
-    if (!tools->is_array()) return fields->FailType("tools", "an array of objects", *tools);
-    for (size_t i = 0; i < tools->size() && fields->ok(); ++i) {
-      ToolName((*tools)[i], fmt::format("tools[{}]", i), fields);
-    }
-    if (fields->ok() && !tools->empty()) *out = *tools;
-  }
-  if (choice == nullptr || !fields->ok()) return;
-  if (out->is_null() && *choice != "none" && *choice != "auto") {
-    return fields->Fail(
-        InvalidRequest("tool_choice", "invalid_value",
-                       "'tool_choice' is only allowed when 'tools' are specified."));
-  }
-  ApplyToolChoice(*choice, fields, out);
-  if (out->is_array() && out->empty()) *out = nullptr;
-}
-
 // Template variables: DeepSeek's and OpenAI's own switches, then what the client sets by name.
 void ReadVariables(Fields* fields, Json* out) {
   const auto set_thinking = [&](bool on) {
@@ -186,7 +112,8 @@ std::optional<ApiError> ReadChatRequest(const Json& body, const ModelBounds& bou
              &out->params.max_tokens);  // the newer name wins
   ReadLogprobs(&fields, out);
   ReadModalities(&fields);
-  ReadTools(&fields, &out->options.tools);
+  ReadToolChoice(&fields, &out->tool_choice);
+  out->options.tools = out->tool_choice.offered;
   fields.Bool("parallel_tool_calls", &out->parallel_tool_calls);
   ReadVariables(&fields, &out->options.variables);
   fields.Bool("include_reasoning", &out->include_reasoning);

@@ -7,6 +7,7 @@
 
 #include "engine/prompt/chat.h"
 #include "model-server/api/generate_params.h"
+#include "model-server/api/tool_choice.h"
 
 namespace inhouse::model_server {
 
@@ -14,6 +15,7 @@ struct ChatRequest {
   std::string model = {};
   std::vector<engine::ChatMessage> messages = {};
   engine::ChatOptions options = {};  // tools, template variables, generation prompt
+  ToolChoice tool_choice = {};
   GenerateParams params = {};
   bool logprobs = false;
   int64_t top_logprobs = 0;

@@ -48,13 +48,25 @@ ApiError Overloaded(std::string message, int retry_after_seconds) {
   return error;
 }
 
+namespace {
+
+// The member of the request that is to blame. A path within a schema ("#/...") is in the message;
+// the schema itself is what the status calls its file.
+std::string ParamOf(const absl::Status& status) {
+  const std::string field = base::ErrorField(status).value_or("");
+  if (!field.empty() && !field.starts_with('#')) return field;
+  return base::ErrorFile(status).value_or(field);
+}
+
+}  // namespace
+
 ApiError FromStatus(const absl::Status& status) {
   const std::string message = base::Message(status);
   switch (status.code()) {
     case absl::StatusCode::kInvalidArgument:
     case absl::StatusCode::kOutOfRange:
     case absl::StatusCode::kUnimplemented:
-      return InvalidRequest(base::ErrorField(status).value_or(""), "invalid_value", message);
+      return InvalidRequest(ParamOf(status), "invalid_value", message);
     case absl::StatusCode::kResourceExhausted:
       return Overloaded(message, 1);
     case absl::StatusCode::kUnavailable:

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "fmt/format.h"
+#include "model-server/api/response_format.h"
 
 namespace inhouse::model_server {
 namespace {
@@ -188,28 +189,6 @@ void RefuseUnsupported(Fields* fields) {
         "Unsupported parameter: 'chat_template'. A template is a program; this server only runs "
         "the model's own. Use 'chat_template_kwargs' to set its variables."));
   }
-  for (const char* name :
-       {"structured_outputs", "guided_json", "guided_regex", "guided_choice", "guided_grammar"}) {
-    if (fields->Find(name) != nullptr) {
-      fields->Fail(InvalidRequest(
-          name, "unsupported_parameter",
-          fmt::format("Unsupported parameter: '{}'. Structured output is not available yet.",
-                      name)));
-    }
-  }
-  const Json* format = fields->Find("response_format");
-  if (format == nullptr) return;
-  if (!format->is_object()) return fields->FailType("response_format", "an object", *format);
-  const std::string type = format->value("type", Json()).is_string()
-                               ? format->at("type").get<std::string>()
-                               : std::string();
-  if (type != "text") {
-    fields->Fail(InvalidRequest("response_format.type", "unsupported_value",
-                                fmt::format("Invalid 'response_format.type': '{}'. Supported "
-                                            "values are: 'text'. Structured output is not "
-                                            "available yet.",
-                                            type)));
-  }
 }
 
 }  // namespace
@@ -237,6 +216,7 @@ void ReadGenerateParams(const ModelBounds& bounds, Fields* fields, GenerateParam
     fields->Fail(InvalidRequest("prompt_logprobs", "invalid_value",
                                 "Invalid 'prompt_logprobs': not available while streaming."));
   }
+  ReadGrammar(fields, &out->grammar);
   RefuseUnsupported(fields);
 }
 

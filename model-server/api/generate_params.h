@@ -39,7 +39,8 @@ struct GenerateParams {
   std::string request_id = {};                  // "": the answer gets an id of ours
   int64_t n = 1;
   bool stream = false;
-  bool include_usage = false;  // a last chunk with the usage
+  bool include_usage = false;        // a last chunk with the usage
+  engine::GrammarSpec grammar = {};  // what the answer must look like
 };
 
 inline constexpr int64_t kChoicesOfOnePromptMax = 16;

@@ -119,8 +119,12 @@ class MessagesWriter final : public ChatWriter {
       for (const engine::ToolCall& call : *piece.tool_calls) {
         Close(&out);
         OpenTool(call, &out);
+        if (call.arguments.empty()) continue;  // they come in pieces
         Delta("input_json_delta", "partial_json", InputObject(call.arguments), &out);
       }
+    }
+    if (!piece.arguments.empty()) {
+      Delta("input_json_delta", "partial_json", piece.arguments, &out);
     }
     if (!piece.finish_reason.empty()) {
       finish_ = piece.finish_reason;

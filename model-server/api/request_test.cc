@@ -137,23 +137,66 @@ TEST(ChatRequest, EveryRangeNamesItsParameter) {
 
 TEST(ChatRequest, RefusesWhatItCannotDo) {
   EXPECT_EQ(ChatParam(",\"chat_template\":\"{{x}}\""), "chat_template");
-  EXPECT_EQ(ChatParam(",\"response_format\":{\"type\":\"json_object\"}"), "response_format.type");
+  EXPECT_EQ(ChatParam(",\"response_format\":{\"type\":\"xml\"}"), "response_format.type");
   EXPECT_EQ(ChatParam(",\"response_format\":3"), "response_format");
   EXPECT_EQ(ChatParam(",\"tool_choice\":\"required\""), "tool_choice");
   EXPECT_EQ(ChatParam(",\"tools\":[{\"type\":\"function\",\"function\":{\"name\":\"f\"}}],"
-                      "\"tool_choice\":\"required\""),
-            "tool_choice");
+                      "\"tool_choice\":{\"type\":\"function\",\"function\":{\"name\":\"g\"}}"),
+            "tool_choice.function.name");
+  EXPECT_EQ(ChatParam(",\"tools\":[{\"type\":\"function\",\"function\":{\"name\":\"a\\nb\"}}]"),
+            "tools[0].function.name");
   EXPECT_EQ(ChatParam(",\"tools\":[{\"type\":\"function\"}]"), "tools[0].function");
   EXPECT_EQ(ChatParam(",\"tools\":[{\"type\":\"retrieval\"}]"), "tools[0].type");
   EXPECT_EQ(ChatParam(",\"tools\":[7]"), "tools[0]");
   EXPECT_EQ(ChatParam(",\"modalities\":[\"text\",\"audio\"]"), "modalities");
-  EXPECT_EQ(ChatParam(",\"guided_json\":{}"), "guided_json");
+  EXPECT_EQ(ChatParam(",\"structured_outputs\":{\"structural_tag\":{}}"),
+            "structured_outputs.structural_tag");
+  EXPECT_EQ(ChatParam(",\"guided_choice\":[]"), "guided_choice");
+  EXPECT_EQ(ChatParam(",\"guided_choice\":[\"a\",1]"), "guided_choice[1]");
+  EXPECT_EQ(ChatParam(",\"guided_regex\":1"), "guided_regex");
+  EXPECT_EQ(ChatParam(",\"guided_regex\":\"a\",\"guided_json\":{}"), "guided_regex");
+  EXPECT_EQ(ChatParam(",\"response_format\":{\"type\":\"json_schema\"}"),
+            "response_format.json_schema");
+  EXPECT_EQ(ChatParam(",\"response_format\":{\"type\":\"json_schema\",\"json_schema\":{}}"),
+            "response_format.json_schema.name");
+}
+
+TEST(ChatRequest, Grammars) {
+  using Kind = engine::GrammarSpec::Kind;
+  const auto grammar = [](const std::string& members) {
+    ChatRequest chat;
+    EXPECT_FALSE(
+        Chat(R"({"model":"m","messages":[{"role":"user","content":"x"}],)" + members + "}", &chat));
+    return chat.params.grammar;
+  };
+  EXPECT_TRUE(grammar(R"("response_format":{"type":"text"})").empty());
+  EXPECT_EQ(grammar(R"("response_format":{"type":"json_object"})").kind, Kind::kJsonObject);
+  const auto schema = grammar(R"("response_format":{"type":"json_schema","json_schema":
+      {"name":"n","strict":true,"schema":{"type":"object","properties":{"b":{},"a":{}}}}})");
+  EXPECT_EQ(schema.kind, Kind::kJsonSchema);
+  EXPECT_TRUE(schema.strict);
+  EXPECT_EQ(schema.text, R"({"type":"object","properties":{"b":{},"a":{}}})");
+  EXPECT_EQ(schema.label, "response_format.json_schema.schema");
+  EXPECT_EQ(grammar(R"("structured_outputs":{"regex":"a+","json":null})").text, "a+");
+  EXPECT_EQ(grammar(R"("structured_outputs":{"json":"{\"type\":\"null\"}"})").text,
+            R"({"type":"null"})");
+  EXPECT_EQ(grammar(R"("guided_choice":["a","b"])").parts.size(), 2U);
+  EXPECT_EQ(grammar(R"("guided_grammar":"root ::= \"a\"")").kind, Kind::kEbnf);
+  EXPECT_EQ(grammar(R"("structured_outputs":{"json_object":true})").kind, Kind::kJsonObject);
 }
 
 TEST(ChatRequest, ToolChoice) {
   const std::string tools =
       R"({"model":"m","messages":[{"role":"user","content":"x"}],"tools":[
       {"type":"function","function":{"name":"f"}},{"type":"function","function":{"name":"g"}}],"tool_choice":)";
+  ChatRequest required;
+  ASSERT_FALSE(Chat(tools + "\"required\"}", &required));
+  EXPECT_EQ(required.tool_choice.forced.size(), 2U);
+  ChatRequest named;
+  ASSERT_FALSE(Chat(tools + "{\"type\":\"function\",\"function\":{\"name\":\"g\"}}}", &named));
+  EXPECT_EQ(named.tool_choice.forced.size(), 1U);
+  EXPECT_TRUE(named.tool_choice.one_call);
+  EXPECT_EQ(named.options.tools.size(), 2U);
   ChatRequest none;
   ASSERT_FALSE(Chat(tools + "\"none\"}", &none));
   EXPECT_TRUE(none.options.tools.is_null());

@@ -45,6 +45,7 @@ class ResponsesWriter final : public ChatWriter {
     if (piece.tool_calls != nullptr) {
       for (const engine::ToolCall& call : *piece.tool_calls) Call(call, &out);
     }
+    if (!piece.arguments.empty()) Arguments(piece.arguments, &out);
     if (!piece.finish_reason.empty()) finish_ = piece.finish_reason;
     return out;
   }
@@ -146,28 +147,32 @@ class ResponsesWriter final : public ChatWriter {
     items_.back().scores.insert(items_.back().scores.end(), scores.begin(), scores.end());
   }
 
+  // Whole, or without arguments, which then come in pieces.
   void Call(const engine::ToolCall& call, std::string* out) {
     Close(out);
     New(Kind::kCall)->call = call;
     Added(out);
-    Item& item = items_.back();
-    item.text = call.arguments;
-    for (const char* type :
-         {"response.function_call_arguments.delta", "response.function_call_arguments.done"}) {
-      const bool done = std::string_view(type).ends_with("done");
-      JsonWriter json = ItemEvent(type);
-      json.Key("item_id").String(item.id);
-      if (done) json.Key("name").String(call.name);
-      json.Key(done ? "arguments" : "delta").String(call.arguments);
-      Emit(type, &json, out);
-    }
+    if (call.arguments.empty()) return;
+    Arguments(call.arguments, out);
     Close(out);
+  }
+
+  void Arguments(std::string_view piece, std::string* out) {
+    items_.back().text += piece;
+    JsonWriter json = ItemEvent("response.function_call_arguments.delta");
+    json.Key("item_id").String(items_.back().id).Key("delta").String(piece);
+    Emit("response.function_call_arguments.delta", &json, out);
   }
 
   void Close(std::string* out) {
     if (!std::exchange(open_, false)) return;
     const Item& item = items_.back();
-    if (item.kind != Kind::kCall) {
+    if (item.kind == Kind::kCall) {
+      JsonWriter json = ItemEvent("response.function_call_arguments.done");
+      json.Key("item_id").String(item.id).Key("name").String(item.call.name);
+      json.Key("arguments").String(item.text);
+      Emit("response.function_call_arguments.done", &json, out);
+    } else {
       const char* type = item.kind == Kind::kMessage ? "response.output_text.done"
                                                      : "response.reasoning_text.done";
       JsonWriter text = PartEvent(type);

@@ -17,6 +17,8 @@ struct ChatOutput {
   bool include_reasoning = true;
   bool prompt_ends_in_think = false;
   int64_t prompt_tokens = 0;
+  const engine::ChatFormat* format = nullptr;
+  bool forced_calls = false;
 };
 
 class ChatGeneration : public Generation {
@@ -24,9 +26,10 @@ class ChatGeneration : public Generation {
   ChatGeneration(GenerationSetup setup, const ChatOutput& output,
                  std::unique_ptr<ChatWriter> writer, size_t n)
       : Generation(std::move(setup)), output_(output), writer_(std::move(writer)), parts_(n) {
-    const engine::ChatFormat& format = *this->setup().context->model.engine->chat_format();
+    const engine::ChatFormat& format = *output.format;
     for (size_t i = 0; i < n; ++i) {
-      parts_[i].stream = format.NewStream(output.prompt_ends_in_think);
+      parts_[i].stream = output.forced_calls ? format.NewForcedStream(output.prompt_ends_in_think)
+                                             : format.NewStream(output.prompt_ends_in_think);
       parts_[i].reasons = output.prompt_ends_in_think;
       parts_[i].choice.index = static_cast<int64_t>(i);
       if (output.logprobs) parts_[i].choice.logprobs.emplace();
@@ -108,7 +111,9 @@ class ChatGeneration : public Generation {
   // Sorts what is new into the answer, or sends it.
   void Deliver(Part& part, engine::CompletionDelta delta, size_t tokens) {
     if (!delta.reasoning.empty()) part.reasons = true;
-    if (!delta.content.empty() || !delta.tool_calls.empty()) part.reasons = false;
+    if (!delta.content.empty() || !delta.tool_calls.empty() || !delta.call_pieces.empty()) {
+      part.reasons = false;
+    }
     if (part.reasons) part.reasoning_tokens += static_cast<int64_t>(tokens);
     if (!output_.include_reasoning) delta.reasoning.clear();
     if (!output_.parallel_tool_calls && !delta.tool_calls.empty()) {
@@ -119,7 +124,7 @@ class ChatGeneration : public Generation {
     }
     const int64_t first_tool = part.tool_calls;
     part.tool_calls += static_cast<int64_t>(delta.tool_calls.size());
-    if (streams()) return Send(part, delta, first_tool);
+    if (streams()) return Send(part, std::move(delta), first_tool);
     if (!delta.reasoning.empty()) {
       part.choice.reasoning = part.choice.reasoning.value_or("") + delta.reasoning;
     }
@@ -127,9 +132,29 @@ class ChatGeneration : public Generation {
     for (engine::ToolCall& call : delta.tool_calls) {
       part.choice.tool_calls.push_back(std::move(call));
     }
+    for (engine::ToolCallPiece& piece : delta.call_pieces) {
+      if (piece.begins) part.choice.tool_calls.push_back(NewCall(part, std::move(piece.name)));
+      part.choice.tool_calls.back().arguments += piece.arguments;
+    }
   }
 
-  void Send(Part& part, const engine::CompletionDelta& delta, int64_t first_tool) {
+  static engine::ToolCall NewCall(Part& part, std::string name) {
+    ++part.tool_calls;
+    return {.id = "call_" + RandomId(), .name = std::move(name)};
+  }
+
+  // A call's name, then its arguments as they come.
+  void SendPiece(Part& part, engine::ToolCallPiece& piece) {
+    const std::vector<engine::ToolCall> begun =
+        piece.begins ? std::vector{NewCall(part, std::move(piece.name))}
+                     : std::vector<engine::ToolCall>();
+    Write(part, {.index = part.choice.index,
+                 .tool_calls = &begun,
+                 .first_tool_index = part.tool_calls - 1,
+                 .arguments = piece.arguments});
+  }
+
+  void Send(Part& part, engine::CompletionDelta delta, int64_t first_tool) {
     if (!part.started) {
       ChatPiece role{.index = part.choice.index, .first = true};
       part.started = true;
@@ -147,6 +172,7 @@ class ChatGeneration : public Generation {
                    .tool_calls = &delta.tool_calls,
                    .first_tool_index = first_tool});
     }
+    for (engine::ToolCallPiece& piece : delta.call_pieces) SendPiece(part, piece);
   }
 
   void Write(const ChatPiece& piece) {
@@ -170,15 +196,49 @@ class ChatGeneration : public Generation {
   std::vector<Part> parts_;
 };
 
+// What tool_choice asks for: calls and nothing else, or, beside a grammar for the answer, calls as
+// well.
+std::optional<ApiError> AddCalls(const engine::ChatFormat& format, ChatRequest* chat) {
+  const ToolChoice& choice = chat->tool_choice;
+  engine::GrammarSpec& grammar = chat->params.grammar;
+  const bool forced = !choice.forced.is_null();
+  if (!forced && (grammar.empty() || choice.offered.is_null())) return std::nullopt;
+  const bool one = choice.one_call || !chat->parallel_tool_calls;
+  auto calls = format.CallGrammar(forced ? choice.forced : choice.offered, one ? 1 : -1);
+  if (!calls.ok()) {
+    return InvalidRequest("tool_choice", "unsupported_value",
+                          "Invalid 'tool_choice': " + base::Message(calls.status()));
+  }
+  grammar = forced ? *std::move(calls)
+                   : engine::GrammarSpec{.kind = engine::GrammarSpec::Kind::kChoice,
+                                         .parts = {*std::move(calls), std::move(grammar)}};
+  return std::nullopt;
+}
+
+// A grammar is for the answer, not for the reasoning before it.
+void SetReasoning(const engine::Tokenizer& tokenizer, std::string_view prompt,
+                  engine::GenerateRequest* request) {
+  if (request->grammar.empty()) return;
+  if (engine::PromptEndsInThink(prompt)) {
+    request->grammar_after = "</think>";
+  } else if (tokenizer.TokenToId("<think>") && !engine::PromptEndsThink(prompt)) {
+    // The model may begin to reason by itself.
+    request->grammar_after = "</think>";
+    request->grammar_opener = "<think>";
+  }
+}
+
 std::optional<ApiError> Prepare(const Context& context, ChatRequest* chat, std::string* prompt,
                                 std::vector<engine::GenerateRequest>* requests) {
   if (auto error = RenderChat(context, chat, prompt)) return error;
+  if (auto error = AddCalls(FormatFor(context, *chat), chat)) return error;
   engine::GenerateRequest request;
   if (auto error =
           MakeRequest(context, chat->params, context.model.engine->tokenizer()->Encode(*prompt),
                       "messages", &request)) {
     return error;
   }
+  SetReasoning(*context.model.engine->tokenizer(), *prompt, &request);
   // Markers of reasoning and of calls may be special tokens: the format's parser needs to see them.
   request.skip_special_tokens = false;
   if (const auto& budget = chat->params.thinking_budget) {
@@ -197,6 +257,15 @@ std::optional<ApiError> Prepare(const Context& context, ChatRequest* chat, std::
 
 }  // namespace
 
+// Conversations with tools may need another format: some templates know none.
+const engine::ChatFormat& FormatFor(const Context& context, const ChatRequest& request) {
+  const engine::ChatFormat& format = *context.model.engine->chat_format();
+  const bool uses_tools =
+      std::any_of(request.messages.begin(), request.messages.end(),
+                  [](const auto& m) { return m.role == "tool" || !m.tool_calls.empty(); });
+  return uses_tools || !request.options.tools.is_null() ? format.WithTools() : format;
+}
+
 std::optional<ApiError> RenderChat(const Context& context, ChatRequest* request, std::string* out) {
   const engine::Engine& engine = *context.model.engine;
   if (engine.chat_format() == nullptr) {
@@ -206,7 +275,7 @@ std::optional<ApiError> RenderChat(const Context& context, ChatRequest* request,
   const engine::Tokenizer& tokenizer = *engine.tokenizer();
   if (tokenizer.bos()) request->options.bos_token = tokenizer.TokenBytes(*tokenizer.bos());
   if (tokenizer.eos()) request->options.eos_token = tokenizer.TokenBytes(*tokenizer.eos());
-  auto prompt = engine.chat_format()->Render(request->messages, request->options);
+  auto prompt = FormatFor(context, *request).Render(request->messages, request->options);
   if (!prompt.ok()) {
     return InvalidRequest(
         "messages", "invalid_value",
@@ -234,13 +303,14 @@ void StartChat(ChatRequest chat, std::unique_ptr<ChatWriter> writer, GenerationS
   if (auto error = Prepare(*setup.context, &chat, &prompt, &requests)) {
     return PostError(setup, *std::move(error));
   }
-  const ChatOutput output{
-      .logprobs = chat.logprobs,
-      .top_logprobs = static_cast<size_t>(chat.top_logprobs),
-      .parallel_tool_calls = chat.parallel_tool_calls,
-      .include_reasoning = chat.include_reasoning,
-      .prompt_ends_in_think = engine::PromptEndsInThink(prompt),
-      .prompt_tokens = static_cast<int64_t>(requests.front().prompt_ids.size())};
+  const ChatOutput output{.logprobs = chat.logprobs,
+                          .top_logprobs = static_cast<size_t>(chat.top_logprobs),
+                          .parallel_tool_calls = chat.parallel_tool_calls,
+                          .include_reasoning = chat.include_reasoning,
+                          .prompt_ends_in_think = engine::PromptEndsInThink(prompt),
+                          .prompt_tokens = static_cast<int64_t>(requests.front().prompt_ids.size()),
+                          .format = &FormatFor(*setup.context, chat),
+                          .forced_calls = !chat.tool_choice.forced.is_null()};
   setup.params = std::move(chat.params);
   const size_t n = requests.size();
   Generation::Launch(

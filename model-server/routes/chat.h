@@ -17,6 +17,8 @@ void RunChat(const std::shared_ptr<const Request>& request, GenerationSetup setu
 // submits it; `writer` words the answer. The model has been checked
 // and `setup.head` is set.
 void StartChat(ChatRequest chat, std::unique_ptr<ChatWriter> writer, GenerationSetup setup);
+// How the model speaks in this conversation; the model has a chat format.
+const engine::ChatFormat& FormatFor(const Context& context, const ChatRequest& request);
 
 // The conversation as the model's prompt text. Errors are 400s that name `messages`.
 std::optional<ApiError> RenderChat(const Context& context, ChatRequest* request, std::string* out);

@@ -76,6 +76,7 @@ std::optional<ApiError> MakeRequest(const Context& context, const GenerateParams
   out->priority = params.priority;
   out->cache_salt = params.cache_salt;
   out->skip_special_tokens = params.skip_special_tokens;
+  out->grammar = params.grammar;
   return std::nullopt;
 }
 

@@ -76,9 +76,9 @@ class Errors(unittest.TestCase):
 
     def test_unsupported(self):
         self.refused(openai.BadRequestError, 400, "chat_template", extra_body={"chat_template": "{{ 1 }}"})
-        self.refused(openai.BadRequestError, 400, "response_format.type", response_format={"type": "json_object"})
-        tool = {"type": "function", "function": {"name": "f", "parameters": {}}}
-        self.refused(openai.BadRequestError, 400, "tool_choice", tools=[tool], tool_choice="required")
+        self.refused(openai.BadRequestError, 400, "response_format.type", response_format={"type": "xml"})
+        tool = {"type": "function", "function": {"name": "f", "parameters": {"not": {}}}}
+        self.refused(openai.BadRequestError, 400, "tools['f'].function.parameters", tools=[tool], tool_choice="required")
 
     def test_token_ids_outside_the_vocabulary(self):
         for prompt in ([-1], [10**6], [[5], [10**9]]):

@@ -21,6 +21,7 @@
 #include "absl/status/statusor.h"
 #include "engine/ops/step_profile.h"
 #include "engine/prompt/chat.h"
+#include "engine/sampling/grammar/grammar_spec.h"
 #include "engine/sampling/sampling_options.h"
 #include "engine/tokenizer/tokenizer.h"
 
@@ -107,6 +108,14 @@ struct GenerateRequest {
   // Set: no token is generated; the last event has the prompt's embedding, and what is said above
   // about tokens and text does not count.
   std::optional<Pooling> pooling = {};
+  // What the answer's text must be. End tokens come only where it is complete, and where nothing
+  // else may follow the answer ends by itself (kStop).
+  GrammarSpec grammar = {};
+  // The grammar holds for what comes behind this text ("</think>" when the prompt has opened the
+  // reasoning); "" = from the beginning.
+  std::string grammar_after = {};
+  // A token that the answer may begin with instead; then the grammar holds behind grammar_after.
+  std::string grammar_opener = {};
 };
 
 enum class FinishReason : uint8_t { kNone, kStop, kLength, kCancelled, kError };

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "engine/prompt/completion/call_syntax.h"
+
 namespace inhouse::engine {
 namespace {
 
@@ -33,8 +35,9 @@ std::unique_ptr<ContentSplitter> NewSplitter(CallStyle style) {
 // the calls out of the content.
 class Stream : public CompletionStream {
  public:
-  Stream(const CompletionStyle& style, bool prompt_ends_in_think)
-      : style_(style), in_think_(prompt_ends_in_think), splitter_(NewSplitter(style.calls)) {}
+  Stream(const CompletionStyle& style, bool prompt_ends_in_think,
+         std::unique_ptr<ContentSplitter> splitter)
+      : style_(style), in_think_(prompt_ends_in_think), splitter_(std::move(splitter)) {}
 
   CompletionDelta Push(std::string_view text) override {
     CompletionDelta out;
@@ -216,7 +219,7 @@ std::string_view StyleOfTemplate(std::string_view source) {
 
 ParsedCompletion ParseCompletion(const CompletionStyle& style, std::string_view text,
                                  bool prompt_ends_in_think) {
-  Stream stream(style, prompt_ends_in_think);
+  Stream stream(style, prompt_ends_in_think, NewSplitter(style.calls));
   ParsedCompletion out;
   std::string reasoning;
   Append(stream.Push(text), &reasoning, &out);
@@ -228,7 +231,13 @@ ParsedCompletion ParseCompletion(const CompletionStyle& style, std::string_view 
 
 std::unique_ptr<CompletionStream> NewCompletionStream(const CompletionStyle& style,
                                                       bool prompt_ends_in_think) {
-  return std::make_unique<Stream>(style, prompt_ends_in_think);
+  return std::make_unique<Stream>(style, prompt_ends_in_think, NewSplitter(style.calls));
+}
+
+std::unique_ptr<CompletionStream> NewForcedCompletionStream(const CompletionStyle& style,
+                                                            bool prompt_ends_in_think) {
+  return std::make_unique<Stream>(style, prompt_ends_in_think,
+                                  NewForcedSplitter(*FindCallSyntax(style.calls)));
 }
 
 }  // namespace inhouse::engine

@@ -35,6 +35,9 @@ std::string_view StyleOfTemplate(std::string_view source);
 
 ParsedCompletion ParseCompletion(const CompletionStyle& style, std::string_view text,
                                  bool prompt_ends_in_think);
+// The style's calls can be forced (call_syntax.h), and were.
+std::unique_ptr<CompletionStream> NewForcedCompletionStream(const CompletionStyle& style,
+                                                            bool prompt_ends_in_think);
 std::unique_ptr<CompletionStream> NewCompletionStream(const CompletionStyle& style,
                                                       bool prompt_ends_in_think);
 

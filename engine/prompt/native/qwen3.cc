@@ -2,6 +2,7 @@
 #include "engine/prompt/jinja/json.h"
 #include "engine/prompt/jinja/text.h"
 #include "engine/prompt/native/conversation.h"
+#include "engine/prompt/tool_prompt.h"
 
 namespace inhouse::engine {
 namespace {
@@ -13,16 +14,11 @@ std::string StripNewlines(std::string_view text, jinja::Side side) {
 }
 
 std::string ToolsText(const std::vector<jinja::Value>& tools) {
-  std::string out =
-      "# Tools\n\nYou may call one or more functions to assist with the user query.\n\nYou are "
-      "provided with function signatures within <tools></tools> XML tags:\n<tools>";
+  std::vector<std::string> lines;
   for (const jinja::Value& function : tools) {
-    out += "\n{\"type\": \"function\", \"function\": " + jinja::ToJson(function) + "}";
+    lines.push_back("{\"type\": \"function\", \"function\": " + jinja::ToJson(function) + "}");
   }
-  return out +
-         "\n</tools>\n\nFor each function call, return a json object with function name and "
-         "arguments within <tool_call></tool_call> XML tags:\n<tool_call>\n{\"name\": "
-         "<function-name>, \"arguments\": <args-json-object>}\n</tool_call><|im_end|>\n";
+  return HermesTools(lines) + "<|im_end|>\n";
 }
 
 // The last message that a person wrote: reasoning before it is left out.
