@@ -28,11 +28,15 @@ std::string_view ErrorType(int status) {
   }
 }
 
-std::string ErrorBody(int status, std::string_view message, std::string_view id) {
+// `param` and `code` are not Anthropic's, but say what to mend.
+std::string ErrorBody(int status, const ApiError& error, std::string_view id) {
   JsonWriter json;
   json.BeginObject().Key("type").String("error").Key("error").BeginObject();
   json.Key("type").String(ErrorType(status));
-  json.Key("message").String(base::ReplaceInvalidUtf8(message)).EndObject();
+  json.Key("message").String(base::ReplaceInvalidUtf8(error.message));
+  if (!error.param.empty()) json.Key("param").String(base::ReplaceInvalidUtf8(error.param));
+  if (!error.code.empty()) json.Key("code").String(error.code);
+  json.EndObject();
   if (!id.empty()) json.Key("request_id").String(id);
   json.EndObject();
   return json.Take();
@@ -147,7 +151,7 @@ class MessagesWriter final : public ChatWriter {
   }
 
   std::string Error(const ApiError& error) override {
-    return NamedEvent("error", ErrorBody(error.status, error.message, ""));
+    return NamedEvent("error", ErrorBody(error.status, error, ""));
   }
 
   std::string Whole(const std::vector<ChatChoice>& choices, const AnswerUsage& usage) override {
@@ -248,11 +252,16 @@ std::string TokenCountAnswer(int64_t input_tokens) {
 
 std::string AnthropicErrorJson(int status, std::string_view openai_body, std::string_view id) {
   const auto parsed = nlohmann::json::parse(openai_body, nullptr, false);
-  std::string message(openai_body);
+  ApiError error{.message = std::string(openai_body)};
   if (parsed.is_object() && parsed.contains("error") && parsed["error"].is_object()) {
-    message = parsed["error"].value("message", message);
+    for (const auto& [key, text] :
+         {std::pair("message", &error.message), std::pair("param", &error.param),
+          std::pair("code", &error.code)}) {
+      const auto found = parsed["error"].find(key);
+      if (found != parsed["error"].end() && found->is_string()) *text = found->get<std::string>();
+    }
   }
-  return ErrorBody(status, message, id);
+  return ErrorBody(status, error, id);
 }
 
 }  // namespace inhouse::model_server
