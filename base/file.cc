@@ -93,18 +93,31 @@ absl::Status ReplaceFile(const std::string& path, std::string_view content, unsi
 absl::StatusOr<std::unique_ptr<MappedFile>> MappedFile::Open(const std::string& path) {
   INHOUSE_ASSIGN_OR_RETURN(const auto opened, OpenRegular(path));
   const auto [fd, size] = opened;
-  const absl::Cleanup closer = [fd = fd] { close(fd); };
+  absl::Cleanup closer = [fd = fd] { close(fd); };
   void* data = nullptr;
   if (size > 0) {
     data = mmap(nullptr, size, PROT_READ, MAP_SHARED, fd, 0);
     if (data == MAP_FAILED) return OsError(errno, path, "map");
   }
+  std::move(closer).Cancel();
   return std::unique_ptr<MappedFile>(
-      new MappedFile(path, static_cast<const std::byte*>(data), size));
+      new MappedFile(path, fd, static_cast<const std::byte*>(data), size));
 }
 
 MappedFile::~MappedFile() {
   if (data_ != nullptr) munmap(const_cast<std::byte*>(data_), size_);
+  close(fd_);
+}
+
+bool MappedFile::Read(size_t offset, std::span<std::byte> out) const {
+  while (!out.empty()) {
+    const ssize_t n = pread(fd_, out.data(), out.size(), static_cast<off_t>(offset));
+    if (n < 0 && errno == EINTR) continue;
+    if (n <= 0) return false;
+    offset += static_cast<size_t>(n);
+    out = out.subspan(static_cast<size_t>(n));
+  }
+  return true;
 }
 
 namespace {

@@ -33,6 +33,12 @@ class MappedFile {
   const std::string& path() const { return path_; }
   std::span<const std::byte> bytes() const { return {data_, size_}; }
 
+  // Copies out.size() bytes from `offset` on with a read of the file. For bytes that are needed
+  // once this is about twice as fast as the map, whose pages are entered one by one and removed
+  // again. False if they cannot all be read (the end of the file, an error of the device); `out`
+  // holds anything then.
+  bool Read(size_t offset, std::span<std::byte> out) const;
+
   // Tells the kernel that the pages of [offset, offset + size) will be read soon, or are not needed
   // any more.
   void WillNeed(size_t offset, size_t size) const;
@@ -42,10 +48,11 @@ class MappedFile {
   void ReadAhead(size_t offset, size_t size) const;
 
  private:
-  MappedFile(std::string path, const std::byte* data, size_t size)
-      : path_(std::move(path)), data_(data), size_(size) {}
+  MappedFile(std::string path, int fd, const std::byte* data, size_t size)
+      : path_(std::move(path)), fd_(fd), data_(data), size_(size) {}
 
   std::string path_;
+  int fd_;
   const std::byte* data_;  // null for an empty file
   size_t size_;
 };

@@ -3,7 +3,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <array>
 #include <cstdlib>
+#include <cstring>
 #include <string>
 
 #include "gtest/gtest.h"
@@ -52,6 +54,10 @@ TEST_F(FileTest, MapsContentAndEmptyFiles) {
   ASSERT_TRUE(map.ok());
   EXPECT_EQ((*map)->bytes().size(), 6U);
   EXPECT_EQ((*map)->bytes()[0], std::byte{'m'});
+  std::array<std::byte, 3> part{};
+  EXPECT_TRUE((*map)->Read(2, part));
+  EXPECT_EQ(std::memcmp(part.data(), "ppe", 3), 0);
+  EXPECT_FALSE((*map)->Read(4, part));  // one byte too many
   ASSERT_TRUE(ReplaceFile(path, "").ok());
   const auto empty = MappedFile::Open(path);
   ASSERT_TRUE(empty.ok());

@@ -58,6 +58,8 @@ class ByteCodesImpl final : public Codes {
                   static_cast<size_t>(tile.columns));
     }
   }
+  const std::byte* rows() const override { return view_.bytes.data(); }
+  int64_t row_bytes() const override { return view_.columns(); }
 
  private:
   const TensorView view_;
@@ -91,6 +93,10 @@ class PackedCodesImpl final : public Codes {
       for (int64_t i = 0; i < 64; i += 16) SplitNibbles(from + i, nibbles + r * 64 + i);
     }
   }
+  const std::byte* rows() const override {
+    return bits_ == 4 && word_stride_ == 1 ? words_ : nullptr;
+  }
+  int64_t row_bytes() const override { return 4 * words_per_row_; }
 
  private:
   // The words of a tile's rows; the one behind a row's last is zero.
@@ -212,11 +218,19 @@ class TensorValuesImpl final : public GroupValues {
   TensorValuesImpl(const TensorView& tensor, const ValueGrid& grid)
       : tensor_(tensor.bytes.data()), dtype_(tensor.dtype), grid_(grid) {}
   float At(int64_t row, int64_t group) const override {
-    return ValueAt(dtype_, tensor_,
-                   row / grid_.rows_per_value * grid_.row_stride + group * grid_.group_stride);
+    return ValueAt(dtype_, tensor_, First(row) + group * grid_.group_stride);
+  }
+  void OfRow(int64_t row, std::span<float> out) const override {
+    int64_t at = First(row);
+    for (float& value : out) {
+      value = ValueAt(dtype_, tensor_, at);
+      at += grid_.group_stride;
+    }
   }
 
  private:
+  int64_t First(int64_t row) const { return row / grid_.rows_per_value * grid_.row_stride; }
+
   const std::byte* tensor_;
   const DType dtype_;
   const ValueGrid grid_;
@@ -249,14 +263,6 @@ class PackedZerosImpl final : public GroupValues {
 };
 
 }  // namespace
-
-void SplitNibbles(const std::byte* codes, std::byte* block) {
-  for (int half = 0; half < 8; half += 4) {
-    const uint64_t eight = SpreadNibbles(Load<uint32_t>(codes + half)) |
-                           SpreadNibbles(Load<uint32_t>(codes + 8 + half)) << 4;
-    std::memcpy(block + 2 * half, &eight, 8);
-  }
-}
 
 std::unique_ptr<const Codes> ByteCodes(const TensorView& bytes) {
   return std::make_unique<ByteCodesImpl>(bytes);

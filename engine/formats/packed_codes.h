@@ -2,7 +2,9 @@
 // tensors: type and shape are the caller's business.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <memory>
 
 #include "engine/formats/quantized_rows.h"
@@ -28,7 +30,19 @@ inline constexpr int kAwqOrder[8] = {0, 2, 4, 6, 1, 3, 5, 7};
 
 // Repacks 32 four-bit codes of consecutive nibbles, lowest first (16 bytes), into a block of
 // dtype.h: codes j and 16 + j in byte j.
-void SplitNibbles(const std::byte* codes, std::byte* block);
+inline void SplitNibbles(const std::byte* codes, std::byte* block) {
+  using Bytes16 [[gnu::vector_size(16)]] = uint8_t;
+  Bytes16 v;
+  std::memcpy(&v, codes, sizeof(v));
+  const Bytes16 low = v & 15;
+  const Bytes16 high = v >> 4;
+  const Bytes16 first =
+      __builtin_shufflevector(low, high, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
+  const Bytes16 second = __builtin_shufflevector(low, high, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28,
+                                                 13, 29, 14, 30, 15, 31);
+  const Bytes16 both = first | second << 4;
+  std::memcpy(block, &both, sizeof(both));
+}
 
 // A value of a tensor for each group: element row / rows_per_value * row_stride + group *
 // group_stride of a floating, E8M0 or 8-bit integer tensor.

@@ -36,7 +36,8 @@ class Assembler final : public RowAssembler {
   }
 
   // Tiles of the same columns one after another: AWQ and GPTQ have them in the same cache lines.
-  void Assemble(int64_t begin, int64_t n, std::byte* out) const override {
+  void Assemble(int64_t begin, int64_t n, const std::byte* /*codes*/,
+                std::byte* out) const override {
     const DTypeInfo& info = Info(dtype_);
     for (int64_t column = 0; column < q_.columns; column += kTileColumns) {
       std::byte* tile_out = out + column / info.block_elements * info.block_bytes;
@@ -230,6 +231,9 @@ DType SmallestRowType(const QuantizedRows& rows) {
 
 std::shared_ptr<const RowAssembler> MakeRowAssembler(QuantizedRows rows, DType dtype) {
   INHOUSE_CHECK(rows.codes != nullptr && rows.scales != nullptr, "codes have scales");
+  if (dtype != DType::kF32 && rows.codes->rows() != nullptr) {
+    return MakeByRowAssembler(std::move(rows), dtype);
+  }
   return std::make_shared<Assembler>(std::move(rows), dtype);
 }
 

@@ -79,11 +79,13 @@ class Mxfp4Assembler final : public RowAssembler {
   Mxfp4Assembler(const StoredTensor& codes, const StoredTensor& scales, int64_t columns)
       : codes_(codes.view.bytes.data()), scales_(scales.view.bytes.data()), blocks_(columns / 32) {}
 
-  void Assemble(int64_t begin, int64_t n, std::byte* out) const override {
-    for (int64_t i = begin * blocks_; i < (begin + n) * blocks_; ++i) {
-      *out = scales_[i];
-      SplitNibbles(codes_ + i * 16, out + 1);
-      out += 17;
+  int64_t code_row_bytes() const override { return blocks_ * 16; }
+  void Assemble(int64_t begin, int64_t n, const std::byte* codes, std::byte* out) const override {
+    const std::byte* scales = scales_ + begin * blocks_;
+    if (codes == nullptr) codes = codes_ + begin * blocks_ * 16;
+    for (int64_t i = 0; i < n * blocks_; ++i, codes += 16, out += 17) {
+      *out = scales[i];
+      SplitNibbles(codes, out + 1);
     }
   }
 

@@ -36,13 +36,18 @@ int64_t StoredMatrix::stored_bytes() const {
   return bytes;
 }
 
-void StoredMatrix::Rows(int64_t begin, int64_t n, std::byte* staging,
+int64_t StoredMatrix::stored_row_bytes() const {
+  if (tensors_.empty()) return 0;
+  return assembled() ? assembler_->code_row_bytes() : row_bytes();
+}
+
+void StoredMatrix::Rows(int64_t begin, int64_t n, const std::byte* stored, std::byte* staging,
                         const std::byte** rows) const {
   const std::byte* first = staging;
   if (assembled()) {
-    assembler_->Assemble(begin, n, staging);
+    assembler_->Assemble(begin, n, stored, staging);
   } else {
-    first = plain_ + begin * row_bytes();
+    first = stored != nullptr ? stored : plain_ + begin * row_bytes();
   }
   for (int64_t i = 0; i < n; ++i) rows[i] = first + i * row_bytes();
 }

@@ -18,8 +18,12 @@ namespace inhouse::engine {
 class RowAssembler {
  public:
   virtual ~RowAssembler() = default;
-  // Writes the rows [begin, begin + n) one after another.
-  virtual void Assemble(int64_t begin, int64_t n, std::byte* out) const = 0;
+  // Bytes of one row in the first tensor of the matrix, if that holds the codes row after row; 0 if
+  // the codes of a row are scattered.
+  virtual int64_t code_row_bytes() const { return 0; }
+  // Writes the rows [begin, begin + n) one after another. `codes`: where the rows of the first
+  // tensor were copied to, from row `begin` on; null = read them from the file's map.
+  virtual void Assemble(int64_t begin, int64_t n, const std::byte* codes, std::byte* out) const = 0;
 };
 
 // [rows, columns] in one type: that of the tensor where the file has the rows as they are, a block
@@ -57,7 +61,16 @@ class StoredMatrix {
   bool assembled() const { return assembler_ != nullptr; }
   // Points rows[i] at row begin + i, i < n: in the file's map, or in `staging` (n * row_bytes()
   // bytes, any alignment). Many rows at a time are cheaper than one: some formats interleave them.
-  void Rows(int64_t begin, int64_t n, std::byte* staging, const std::byte** rows) const;
+  void Rows(int64_t begin, int64_t n, std::byte* staging, const std::byte** rows) const {
+    Rows(begin, n, nullptr, staging, rows);
+  }
+  // The same from `stored`, a copy of the n * stored_row_bytes() bytes that stand from row `begin`
+  // on in the first tensor; null = from the map.
+  void Rows(int64_t begin, int64_t n, const std::byte* stored, std::byte* staging,
+            const std::byte** rows) const;
+  // Bytes that a row takes in the first tensor; 0 if rows do not follow one another in one, or if
+  // there is no file.
+  int64_t stored_row_bytes() const;
   const std::byte* Row(int64_t row, std::byte* staging) const {
     const std::byte* out = nullptr;
     Rows(row, 1, staging, &out);

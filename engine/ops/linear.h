@@ -83,6 +83,7 @@ class Linear {
   };
 
   struct Packer;
+  class StoredRows;
   void PackSegment(const Segment& segment, const LinearPart& part,
                    std::pair<int64_t, int64_t> share, std::byte* memory) const;
 

@@ -13,63 +13,76 @@
 namespace inhouse::engine {
 namespace {
 
-// Stored bytes after which a member gives pages back, and how far ahead it asks for the next ones.
-constexpr int64_t kReleaseBytes = 4 << 20;
+// How much is read at a time: what stays in a second-level cache until it is packed, beside the
+// panel. And how far ahead the next ones are asked for.
+constexpr int64_t kWindowBytes = 256 << 10;
 constexpr int64_t kReadAheadBytes = 16 << 20;
 
-// The stored bytes of a matrix that stands in one tensor, row after row: asked for ahead of the
-// reader, given back behind it. The pages of other matrices are given back as a whole.
-class StoredPages {
- public:
-  StoredPages(const LinearPart& part, int64_t row_begin, int64_t row_end)
-      : weight_(part.weight),
-        in_order_(!weight_.assembled() && part.row_order.empty() && weight_.tensors().size() == 1),
-        asked_(row_begin),
-        released_(row_begin),
-        end_(row_end) {}
+}  // namespace
 
-  // Before the rows from `row` on are read.
-  void At(int64_t row) {
-    if (!in_order_) return;
-    const int64_t row_bytes = std::max<int64_t>(weight_.row_bytes(), 1);
-    if (asked_ < end_ && (asked_ - row) * row_bytes < kReadAheadBytes / 2) {
-      const int64_t ahead = std::min(end_, row + kReadAheadBytes / row_bytes + 1);
-      Advise(asked_, ahead, /*needed=*/true);
-      asked_ = ahead;
-    }
-    if ((row - released_) * row_bytes >= kReleaseBytes) {
-      Advise(released_, row, /*needed=*/false);
-      released_ = row;
-    }
+// The rows of one part in the file, some at a time, copied by reads: a map would cost more for its
+// pages than the copy. The pages that a map has to be used for (rows that are permuted, codes that
+// do not lie row after row, a file that cannot be read) are given back at the end.
+class Linear::StoredRows {
+ public:
+  StoredRows(const LinearPart& part, int64_t row_begin, int64_t row_end)
+      : weight_(part.weight),
+        row_bytes_(part.row_order.empty() ? weight_.stored_row_bytes() : 0),
+        end_(row_end),
+        asked_(row_begin) {
+    if (row_bytes_ > 0 && weight_.tensors().front()->file == nullptr) row_bytes_ = 0;
   }
+
+  // Where rows [row, row + n) were copied to; null: they must be read from the map. Valid until the
+  // next call. Rows are asked for from the first to the last.
+  const std::byte* At(int64_t row, int64_t n) {
+    if (row_bytes_ == 0) return nullptr;
+    if (row < window_begin_ || row + n > window_end_) Fill(row, n);
+    return row_bytes_ == 0 ? nullptr : window_.data() + (row - window_begin_) * row_bytes_;
+  }
+
+  // Gives the mapped pages back.
   void Done() const {
-    if (in_order_) return Advise(released_, end_, /*needed=*/false);
-    for (const StoredTensor* tensor : weight_.tensors()) {
-      tensor->file->DontNeed(tensor->file_offset, tensor->view.bytes.size());
+    for (size_t i = row_bytes_ > 0 ? 1 : 0; i < weight_.tensors().size(); ++i) {
+      const StoredTensor& tensor = *weight_.tensors()[i];
+      if (tensor.file != nullptr) {
+        tensor.file->DontNeed(tensor.file_offset, tensor.view.bytes.size());
+      }
     }
   }
 
  private:
-  void Advise(int64_t begin, int64_t end, bool needed) const {
-    if (begin >= end) return;
+  void Fill(int64_t row, int64_t n) {
     const StoredTensor& tensor = *weight_.tensors().front();
-    const auto offset = tensor.file_offset + static_cast<uint64_t>(begin * weight_.row_bytes());
-    const auto size = static_cast<size_t>((end - begin) * weight_.row_bytes());
-    if (needed) {
-      tensor.file->ReadAhead(offset, size);
-    } else {
-      tensor.file->DontNeed(offset, size);
+    AskAhead(tensor, row);
+    const int64_t rows = std::min(end_ - row, std::max(n, kWindowBytes / row_bytes_));
+    window_.resize(static_cast<size_t>(rows * row_bytes_));
+    if (!tensor.file->Read(Offset(tensor, row), window_)) {
+      row_bytes_ = 0;
+      return;
     }
+    window_begin_ = row;
+    window_end_ = row + rows;
+  }
+  void AskAhead(const StoredTensor& tensor, int64_t row) {
+    if (asked_ >= end_ || (asked_ - row) * row_bytes_ >= kReadAheadBytes / 2) return;
+    const int64_t ahead = std::min(end_, row + kReadAheadBytes / row_bytes_ + 1);
+    tensor.file->ReadAhead(Offset(tensor, asked_),
+                           static_cast<size_t>((ahead - asked_) * row_bytes_));
+    asked_ = ahead;
+  }
+  size_t Offset(const StoredTensor& tensor, int64_t row) const {
+    return static_cast<size_t>(tensor.file_offset) + static_cast<size_t>(row * row_bytes_);
   }
 
   const StoredMatrix& weight_;
-  const bool in_order_;
-  int64_t asked_;
-  int64_t released_;
+  int64_t row_bytes_;  // 0: from the map
   const int64_t end_;
+  int64_t asked_;
+  std::vector<std::byte> window_;
+  int64_t window_begin_ = 0;
+  int64_t window_end_ = 0;
 };
-
-}  // namespace
 
 // Packs panels of one part; has room for the rows of one if they are assembled, which stay in a
 // near cache until they are packed.
@@ -83,12 +96,17 @@ struct Linear::Packer {
                     ? static_cast<size_t>(segment.kernel->panel_rows * part.weight.row_bytes())
                     : 0) {}
 
-  void Pack(int64_t panel, std::byte* out) {
+  int64_t Rows(int64_t panel) const {
+    return std::min<int64_t>(segment.kernel->panel_rows,
+                             segment.rows - panel * segment.kernel->panel_rows);
+  }
+  // `stored` as for StoredMatrix::Rows.
+  void Pack(int64_t panel, const std::byte* stored, std::byte* out) {
     const int64_t row0 = panel * segment.kernel->panel_rows;
-    const int64_t n = std::min<int64_t>(segment.kernel->panel_rows, segment.rows - row0);
+    const int64_t n = Rows(panel);
     const int64_t row_bytes = part.weight.row_bytes();
     if (part.row_order.empty()) {
-      part.weight.Rows(row0, n, staging.data(), rows.data());
+      part.weight.Rows(row0, n, stored, staging.data(), rows.data());
     } else {
       for (int64_t i = 0; i < n; ++i) {
         rows[static_cast<size_t>(i)] =
@@ -114,12 +132,12 @@ void Linear::PackSegment(const Segment& segment, const LinearPart& part,
   if (first >= last) return;
   const int64_t panel_rows = segment.kernel->panel_rows;
   Packer packer(segment, part, in_);
-  StoredPages pages(part, first * panel_rows, std::min(last * panel_rows, segment.rows));
+  StoredRows stored(part, first * panel_rows, std::min(last * panel_rows, segment.rows));
   for (int64_t panel = first; panel < last; ++panel) {
-    pages.At(panel * panel_rows);
-    packer.Pack(panel, memory + segment.byte_begin + panel * segment.panel_bytes);
+    const std::byte* rows = stored.At(panel * panel_rows, packer.Rows(panel));
+    packer.Pack(panel, rows, memory + segment.byte_begin + panel * segment.panel_bytes);
   }
-  pages.Done();
+  stored.Done();
 }
 
 void Linear::Pack(const base::TeamMember& member, std::byte* memory) const {
@@ -155,7 +173,7 @@ absl::Status Linear::SpotCheck(const std::byte* memory) const {
     buffer.assign(size + 63, std::byte{0});
     const auto address = reinterpret_cast<uintptr_t>(buffer.data());
     std::byte* expected = buffer.data() + (AlignUp(address, 64) - address);
-    Packer(segment, parts_[s], in_).Pack(panel, expected);
+    Packer(segment, parts_[s], in_).Pack(panel, nullptr, expected);
     if (std::memcmp(expected, memory + segment.byte_begin + panel * segment.panel_bytes, size) !=
         0) {
       return base::InputError(absl::StatusCode::kFailedPrecondition,

@@ -1,10 +1,14 @@
 #include "engine/ops/linear.h"
 
 #include <cmath>
+#include <cstdio>
 #include <cstring>
 #include <random>
+#include <string>
+#include <utility>
 #include <vector>
 
+#include "base/file.h"
 #include "engine/tensor/float16.h"
 #include "gtest/gtest.h"
 
@@ -94,6 +98,46 @@ TEST_P(LinearTest, JoinsPartsOrdersRowsAddsBias) {
 
 INSTANTIATE_TEST_SUITE_P(Levels, LinearTest, testing::ValuesIn(SupportedLevels()),
                          [](const auto& param) { return std::string(Name(param.param)); });
+
+std::vector<std::byte> Packed(const KernelTable& kernels, int threads, LinearPart part) {
+  const auto linear = Linear::Plan({std::move(part)}, kernels);
+  EXPECT_TRUE(linear.ok());
+  const Arena memory(static_cast<size_t>(linear->packed_bytes()));
+  base::ThreadTeam team(threads);
+  team.Run([&](const base::TeamMember& member) { linear->Pack(member, memory.data()); });
+  return {memory.data(), memory.data() + linear->packed_bytes()};
+}
+
+// A file is read some panels at a time; each must end up where it belongs. If it cannot be read
+// (here: it ends too early), the map serves.
+TEST(LinearTest, PacksAFileAsItPacksMemory) {
+  constexpr int64_t kRows = 700;
+  constexpr int64_t kColumns = 513;  // 1.4 MB: several reads for each thread, the last one short
+  const Matrix matrix = Random(DType::kF32, kRows, kColumns, 1);
+  const std::string path = testing::TempDir() + "inhouse-linear-file";
+  std::string content(11, 'x');  // misaligned, as safetensors may be
+  content.append(reinterpret_cast<const char*>(matrix.bytes.data()), matrix.bytes.size());
+  ASSERT_TRUE(base::ReplaceFile(path, content).ok());
+  const auto file = base::MappedFile::Open(path);
+  ASSERT_TRUE(file.ok());
+  StoredTensor tensor{.name = "a",
+                      .view = {DType::kF32, {kRows, kColumns}, (*file)->bytes().subspan(11)},
+                      .file = file->get(),
+                      .file_offset = 11};
+  std::vector<int64_t> reversed(static_cast<size_t>(kRows));
+  for (size_t i = 0; i < reversed.size(); ++i) reversed[i] = kRows - 1 - static_cast<int64_t>(i);
+  for (const int threads : {1, 3}) {
+    for (const auto& order : {std::vector<int64_t>(), reversed}) {
+      const KernelTable& kernels = *TableFor(SupportedLevels().back());
+      const auto expected = Packed(kernels, threads, {StoredMatrix("a", matrix.view), order, {}});
+      EXPECT_EQ(Packed(kernels, threads, {StoredMatrix(tensor), order, {}}), expected);
+      StoredTensor unreadable = tensor;
+      unreadable.file_offset = content.size() - 100;
+      EXPECT_EQ(Packed(kernels, threads, {StoredMatrix(unreadable), order, {}}), expected);
+    }
+  }
+  std::remove(path.c_str());
+}
 
 TEST(LinearTest, RefusesShapesAndTypes) {
   const KernelTable& kernels = *TableFor(IsaLevel::kRef);
