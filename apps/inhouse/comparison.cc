@@ -136,16 +136,8 @@ class Comparer {
     INHOUSE_ASSIGN_OR_RETURN(std::unique_ptr<Engine> a, LoadEngine(options_.a));
     options_.context = std::min(options_.context, a->info().context_tokens);
     INHOUSE_ASSIGN_OR_RETURN(windows_, Cut(*a->tokenizer(), options_));
-    absl::StatusOr<std::unique_ptr<Engine>> b = LoadEngine(options_.b);
-    if (b.ok()) {
-      INHOUSE_RETURN_IF_ERROR(CheckVocabularies(*a, **b, options_));
-      INHOUSE_RETURN_IF_ERROR(ReadTogether(*a, **b));
-      INHOUSE_RETURN_IF_ERROR(MeasureTogether(*a, **b));
-    } else if (absl::IsResourceExhausted(b.status())) {
-      INHOUSE_RETURN_IF_ERROR(OneAfterTheOther(std::move(a)));
-    } else {
-      return std::move(b).status();
-    }
+    INHOUSE_RETURN_IF_ERROR(options_.one_at_a_time ? OneAfterTheOther(std::move(a))
+                                                   : TogetherIfTheyFit(std::move(a)));
     out_.divergence = divergence_.Summary();
     out_.context = options_.context;
     return out_;
@@ -191,6 +183,15 @@ class Comparer {
       done += static_cast<int64_t>(window.size());
     }
     return absl::OkStatus();
+  }
+
+  absl::Status TogetherIfTheyFit(std::unique_ptr<Engine> a) {
+    const absl::StatusOr<std::unique_ptr<Engine>> b = LoadEngine(options_.b);
+    if (absl::IsResourceExhausted(b.status())) return OneAfterTheOther(std::move(a));
+    INHOUSE_RETURN_IF_ERROR(b.status());
+    INHOUSE_RETURN_IF_ERROR(CheckVocabularies(*a, **b, options_));
+    INHOUSE_RETURN_IF_ERROR(ReadTogether(*a, **b));
+    return MeasureTogether(*a, **b);
   }
 
   void Add(const std::vector<TokenId>& window, int64_t position, Row a, Row b) {

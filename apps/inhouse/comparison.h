@@ -17,11 +17,12 @@ extern const char kComparisonText[];
 struct ComparisonOptions {
   engine::EngineOptions a;
   engine::EngineOptions b;
-  std::string text;        // what both read
-  std::string text_name;   // for messages
-  int64_t tokens = 10000;  // at most
-  int64_t context = 512;   // tokens of a window, each read from scratch
-  int speed_rounds = 3;    // 0: speed is not measured
+  std::string text;            // what both read
+  std::string text_name;       // for messages
+  int64_t tokens = 10000;      // at most
+  int64_t context = 512;       // tokens of a window, each read from scratch
+  int speed_rounds = 3;        // 0: speed is not measured
+  bool one_at_a_time = false;  // never both in memory, even if they fit
 };
 
 struct Speed {
@@ -41,8 +42,9 @@ struct Comparison {
   bool interleaved = true;  // both in memory, measured in turns
 };
 
-// Both models in memory if they fit together, else one after the other, with the logits of the
-// first in a temporary file. InvalidArgument if the vocabularies differ; Cancelled after Ctrl-C.
+// Both models in memory if they fit together (and may be), else one after the other, with the
+// logits of the first in a temporary file. InvalidArgument if the vocabularies differ; Cancelled
+// after Ctrl-C.
 absl::StatusOr<Comparison> Compare(const ComparisonOptions& options);
 
 }  // namespace inhouse::apps

@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "apps/inhouse/calibration_tokens.h"
 #include "apps/inhouse/progress.h"
 #include "apps/inhouse/verb.h"
 #include "base/file.h"
@@ -28,7 +29,8 @@ namespace {
 using nlohmann::ordered_json;
 
 constexpr uint64_t kSideFileBytesMax = 256ULL << 20;
-constexpr uint64_t kTextBytesMax = 64ULL << 20;
+constexpr const char* kOwnText = "self";  // values of --calibrate that are no files
+constexpr const char* kNoText = "none";
 
 struct QuantizeFlags {
   std::string model;
@@ -80,19 +82,20 @@ absl::StatusOr<std::vector<engine::SideFile>> MadeFiles(const engine::GgufMetada
       {"tokenizer_config.json", text(engine::TokenizerConfigJson(*spec), 2)}};
 }
 
-absl::StatusOr<engine::CalibrationOptions> ReadCalibration(const engine::Checkpoint& checkpoint,
-                                                           const QuantizeFlags& flags) {
+// What --calibrate says; none for "none".
+absl::StatusOr<std::optional<engine::CalibrationOptions>> ReadCalibration(
+    const engine::Checkpoint& checkpoint, const QuantizeFlags& flags) {
+  if (flags.calibrate.empty() || flags.calibrate == kNoText) return std::nullopt;
   engine::CalibrationOptions options;
-  INHOUSE_ASSIGN_OR_RETURN(const std::string text, base::ReadFile(flags.calibrate, kTextBytesMax));
-  INHOUSE_ASSIGN_OR_RETURN(const auto tokenizer, engine::LoadTokenizer(checkpoint));
-  options.tokens = tokenizer->Encode(text);
-  options.tokens.resize(
-      std::min(options.tokens.size(), static_cast<size_t>(flags.calibrate_tokens)));
-  if (static_cast<int64_t>(options.tokens.size()) < options.window) {
-    return base::InvalidInput(
-        {.file = flags.calibrate,
-         .value = fmt::format("{} tokens", options.tokens.size()),
-         .expected = fmt::format("{} tokens of text at least", options.window)});
+  if (flags.calibrate == kOwnText) {
+    INHOUSE_ASSIGN_OR_RETURN(options.tokens, OwnTokens({.model = flags.model,
+                                                        .isa = flags.isa,
+                                                        .threads = flags.threads,
+                                                        .count = flags.calibrate_tokens,
+                                                        .length = options.window}));
+  } else {
+    INHOUSE_ASSIGN_OR_RETURN(options.tokens, TokensOfText(checkpoint, flags.calibrate,
+                                                          flags.calibrate_tokens, options.window));
   }
   // Half of what is left after the model: the factor of a matrix takes as much again.
   int64_t weights = 0;
@@ -155,10 +158,10 @@ void Print(const engine::QuantizeReport& report, const QuantizeFlags& flags) {
 }
 
 absl::Status Quantize(QuantizeFlags& flags) {
-  if (!flags.calibrate.empty() && flags.to != "int4" && flags.to != "int8") {
+  if (!flags.calibrate.empty() && flags.calibrate != kNoText && flags.to == "bf16") {
     return base::InvalidInput({.field = "--calibrate",
                                .value = flags.calibrate,
-                               .expected = "--to int4 or int8 with it"});
+                               .expected = "--to int4, int8 or fp8 with it"});
   }
   INHOUSE_ASSIGN_OR_RETURN(flags.model, lifecycle::ResolveModel(flags.model));
   INHOUSE_ASSIGN_OR_RETURN(const auto checkpoint, engine::Checkpoint::Open(flags.model));
@@ -174,9 +177,7 @@ absl::Status Quantize(QuantizeFlags& flags) {
   options.force = flags.force;
   INHOUSE_ASSIGN_OR_RETURN(options.side_files, checkpoint->gguf ? MadeFiles(*checkpoint->gguf)
                                                                 : CopiedFiles(checkpoint->path));
-  if (!flags.calibrate.empty()) {
-    INHOUSE_ASSIGN_OR_RETURN(options.calibration, ReadCalibration(*checkpoint, flags));
-  }
+  INHOUSE_ASSIGN_OR_RETURN(options.calibration, ReadCalibration(*checkpoint, flags));
   base::ThreadTeam team(flags.threads > 0 ? flags.threads : base::DefaultThreadCount());
   Progress progress;
   INHOUSE_ASSIGN_OR_RETURN(
@@ -205,8 +206,8 @@ VerbRun SetUpQuantize(CLI::App& app) {
       ->check(CLI::IsMember({32, 64, 128}))
       ->capture_default_str();
   app.add_option("--calibrate", flags->calibrate,
-                 "a text like the model's work: int4 and int8 are fitted to what the layers see "
-                 "while it is read (GPTQ)");
+                 "a text like the model's work: the codes are fitted to what the layers see while "
+                 "it is read (GPTQ); 'self': a text that the model writes; 'none'");
   app.add_option("--calibrate-tokens", flags->calibrate_tokens, "tokens of it at most")
       ->check(CLI::Range(int64_t{1}, int64_t{1} << 24))
       ->capture_default_str();

@@ -29,13 +29,17 @@ uint8_t EncodeE4M3(float value) {
   return static_cast<uint8_t>(sign | ((rounded >> 20) - (120U << 3)));
 }
 
-float EncodeFp8Block(const float* weights, int64_t rows, int64_t cols, int64_t ld, uint8_t* codes) {
+float Fp8BlockScale(const float* weights, int64_t rows, int64_t cols, int64_t ld) {
   float amax = 0;
   for (int64_t r = 0; r < rows; ++r) {
     for (int64_t c = 0; c < cols; ++c) amax = std::max(amax, std::abs(weights[r * ld + c]));
   }
   // A subnormal scale would lose bits, and 0 / 0 is no code.
-  const float scale = amax > 0 ? std::max(amax / 448.0F, 0x1p-126F) : 1.0F;
+  return amax > 0 ? std::max(amax / 448.0F, 0x1p-126F) : 1.0F;
+}
+
+float EncodeFp8Block(const float* weights, int64_t rows, int64_t cols, int64_t ld, uint8_t* codes) {
+  const float scale = Fp8BlockScale(weights, rows, cols, ld);
   for (int64_t r = 0; r < rows; ++r) {
     for (int64_t c = 0; c < cols; ++c) codes[r * ld + c] = EncodeE4M3(weights[r * ld + c] / scale);
   }

@@ -9,6 +9,9 @@ namespace inhouse::engine {
 // subnormals included. Magnitudes above 448 become 448, NaN becomes 0x7F with its sign.
 uint8_t EncodeE4M3(float value);
 
+// The scale of a block of rows x cols values of `weights` [rows][ld].
+float Fp8BlockScale(const float* weights, int64_t rows, int64_t cols, int64_t ld);
+
 // Encodes rows x cols values of `weights` [rows][ld] into codes [rows][ld]
 // and returns the scale: value ~ code * scale. scale = amax / 448 in float32, as DeepSeek's
 // `weight_quant` computes it; 1 for a block of zeros. Values must be finite.

@@ -4,12 +4,15 @@
 #include <array>
 #include <atomic>
 #include <cmath>
+#include <span>
 #include <utility>
 
 #include "base/check.h"
 #include "base/status.h"
+#include "engine/quantize/fp8.h"
 #include "engine/quantize/int_groups.h"
 #include "engine/quantize/products.h"
+#include "engine/tensor/float8.h"
 
 namespace inhouse::engine {
 namespace {
@@ -179,14 +182,24 @@ std::vector<float> ErrorFactor(const Moments& moments, const KernelTable& kernel
   return a;
 }
 
-GptqResult RunGptq(const std::vector<float>& weights, int64_t rows,
-                   const std::vector<float>& factor, int64_t columns, int bits, int64_t group,
-                   const KernelTable& kernels, base::ThreadTeam& team) {
-  INHOUSE_CHECK(group <= kBlock && kBlock % group == 0 && columns % group == 0,
-                "blocks consist of whole groups");
-  GptqResult out;
-  out.codes.resize(At(rows * columns));
-  out.scales.resize(At(rows * (columns / group)));
+namespace {
+
+// Walks over the blocks of columns. `round` gets, for each row of each block, the block's part of T
+// (as BlockRounder wants it), its first column and its columns, and what the errors of the columns
+// before it add to the errors of its columns; it writes the errors w - q of its columns.
+struct RowBlock {
+  const float* upper;
+  int64_t row;
+  int64_t column;
+  int64_t size;
+  const float* weights;
+  float* sum;
+  float* errors;
+};
+template <typename RoundRow>
+void ForRowBlocks(const std::vector<float>& weights, int64_t rows, const std::vector<float>& factor,
+                  int64_t columns, const KernelTable& kernels, base::ThreadTeam& team,
+                  const RoundRow& round) {
   std::vector<float> errors(At(rows * columns));
   std::vector<float> sums(At(rows * kBlock));
   std::vector<float> upper(At(kBlock * kBlock));
@@ -200,16 +213,60 @@ GptqResult RunGptq(const std::vector<float>& weights, int64_t rows,
         upper[At(i * kBlock + j)] = factor[At((j0 + j) * columns + j0 + i)];
       }
     }
-    const BlockRounder rounder(upper.data(), size, bits);
     team.Run([&](const base::TeamMember& member) {
       const auto [begin, end] = member.Share(rows);
       for (int64_t row = begin; row < end; ++row) {
         const int64_t at = row * columns + j0;
-        rounder.Run(weights.data() + at, sums.data() + row * kBlock, group, out.codes.data() + at,
-                    errors.data() + at, out.scales.data() + at / group);
+        round(RowBlock{upper.data(), row, j0, size, weights.data() + at, sums.data() + row * kBlock,
+                       errors.data() + at});
       }
     });
   }
+}
+
+}  // namespace
+
+GptqResult RunGptq(const std::vector<float>& weights, int64_t rows,
+                   const std::vector<float>& factor, int64_t columns, int bits, int64_t group,
+                   const KernelTable& kernels, base::ThreadTeam& team) {
+  INHOUSE_CHECK(group <= kBlock && kBlock % group == 0 && columns % group == 0,
+                "blocks consist of whole groups");
+  GptqResult out;
+  out.codes.resize(At(rows * columns));
+  out.scales.resize(At(rows * (columns / group)));
+  ForRowBlocks(weights, rows, factor, columns, kernels, team, [&](const RowBlock& b) {
+    const int64_t at = b.row * columns + b.column;
+    BlockRounder(b.upper, b.size, bits)
+        .Run(b.weights, b.sum, group, out.codes.data() + at, b.errors,
+             out.scales.data() + at / group);
+  });
+  return out;
+}
+
+Fp8Result RunGptqFp8(const std::vector<float>& weights, int64_t rows,
+                     const std::vector<float>& factor, int64_t columns, int64_t block,
+                     const KernelTable& kernels, base::ThreadTeam& team) {
+  INHOUSE_CHECK(block <= kBlock && kBlock % block == 0, "a block of columns has whole FP8 blocks");
+  Fp8Result out;
+  out.codes.resize(At(rows * columns));
+  const int64_t grid = (columns + block - 1) / block;
+  for (int64_t r = 0; r < rows; r += block) {
+    for (int64_t c = 0; c < columns; c += block) {
+      out.scales.push_back(Fp8BlockScale(weights.data() + r * columns + c,
+                                         std::min(block, rows - r), std::min(block, columns - c),
+                                         columns));
+    }
+  }
+  ForRowBlocks(weights, rows, factor, columns, kernels, team, [&](const RowBlock& b) {
+    uint8_t* codes = out.codes.data() + b.row * columns + b.column;
+    for (int64_t j = 0; j < b.size; ++j) {
+      const float* row = b.upper + j * kBlock;
+      const float scale = out.scales[At(b.row / block * grid + (b.column + j) / block)];
+      codes[j] = EncodeE4M3((b.weights[j] + b.sum[j] / row[j]) / scale);
+      b.errors[j] = b.weights[j] - FromE4M3(codes[j]) * scale;
+      for (int64_t i = j + 1; i < b.size; ++i) b.sum[i] += b.errors[j] * row[i];
+    }
+  });
   return out;
 }
 
@@ -237,11 +294,20 @@ absl::Status EncodeGptq(const EncodeJob& job, const KernelTable& kernels,
   if (!finite) return NotFinite(source);
   const std::vector<float> factor = ErrorFactor(moments, kernels, job.team);
   if (!job.on_parameters(0)) return absl::CancelledError("interrupted");
-  const GptqResult result =
-      RunGptq(weights, rows, factor, columns, tensor.bits, tensor.group, kernels, job.team);
-  INHOUSE_RETURN_IF_ERROR(
-      AppendIntRows(tensor, rows, result.codes.data(), result.scales.data(), job.writer));
-  INHOUSE_RETURN_IF_ERROR(AppendShape(tensor, job.writer));
+  if (tensor.how == PlannedTensor::How::kFp8) {
+    const Fp8Result result =
+        RunGptqFp8(weights, rows, factor, columns, tensor.group, kernels, job.team);
+    INHOUSE_RETURN_IF_ERROR(
+        job.writer.Append(tensor.outputs[0].name, std::as_bytes(std::span(result.codes))));
+    INHOUSE_RETURN_IF_ERROR(
+        job.writer.Append(tensor.outputs[1].name, std::as_bytes(std::span(result.scales))));
+  } else {
+    const GptqResult result =
+        RunGptq(weights, rows, factor, columns, tensor.bits, tensor.group, kernels, job.team);
+    INHOUSE_RETURN_IF_ERROR(
+        AppendIntRows(tensor, rows, result.codes.data(), result.scales.data(), job.writer));
+    INHOUSE_RETURN_IF_ERROR(AppendShape(tensor, job.writer));
+  }
   return job.on_parameters(rows * columns) ? absl::OkStatus() : absl::CancelledError("interrupted");
 }
 

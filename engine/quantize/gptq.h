@@ -29,8 +29,19 @@ GptqResult RunGptq(const std::vector<float>& weights, int64_t rows,
                    const std::vector<float>& factor, int64_t columns, int bits, int64_t group,
                    const KernelTable& kernels, base::ThreadTeam& team);
 
-// Reads a kInt tensor whole, runs GPTQ and appends it. The memory is that of two copies of the
-// matrix in float32 and of the moments.
+// The same as E4M3 codes with the scales of the plain format, amax / 448 of each block: [rows /
+// block][columns / block], cut off at the edges. Codes round to a nearest value that stands further
+// from the weight, and the product is nearer.
+struct Fp8Result {
+  std::vector<uint8_t> codes;
+  std::vector<float> scales;
+};
+Fp8Result RunGptqFp8(const std::vector<float>& weights, int64_t rows,
+                     const std::vector<float>& factor, int64_t columns, int64_t block,
+                     const KernelTable& kernels, base::ThreadTeam& team);
+
+// Reads a kInt or kFp8 tensor whole, runs GPTQ and appends it. The memory is that of two copies of
+// the matrix in float32 and of the moments.
 absl::Status EncodeGptq(const EncodeJob& job, const KernelTable& kernels,
                         const PlannedTensor& tensor, const Moments& moments);
 

@@ -7,8 +7,10 @@
 #include <random>
 #include <vector>
 
+#include "engine/quantize/fp8.h"
 #include "engine/quantize/int_groups.h"
 #include "engine/quantize/products.h"
+#include "engine/tensor/float8.h"
 #include "gtest/gtest.h"
 
 namespace inhouse::engine {
@@ -130,6 +132,38 @@ TEST_F(Gptq, BeatsTheScaleSearchOnCorrelatedInputs) {
     }
   }
   EXPECT_LT(gptq, 0.6 * OutputError(weights_, plain, moments_));
+}
+
+// FP8's codes have the scales of the plain format, and reach the edges of a matrix whose rows and
+// columns end inside a block.
+TEST_F(Gptq, Fp8BeatsTheNearestCodes) {
+  constexpr int64_t kBlock = 128;
+  base::ThreadTeam team(2);
+  const KernelTable& kernels = *TableFor(IsaLevel::kRef);
+  const Fp8Result result = RunGptqFp8(weights_, kRows, ErrorFactor(moments_, kernels, team),
+                                      kColumns, kBlock, kernels, team);
+  ASSERT_EQ(result.scales.size(), 2U);
+  std::vector<float> gptq(weights_.size());
+  std::vector<float> plain(weights_.size());
+  for (const int64_t c : {int64_t{0}, kBlock}) {
+    const int64_t n = std::min(kBlock, kColumns - c);
+    std::vector<uint8_t> codes(weights_.size());
+    const float scale = EncodeFp8Block(weights_.data() + c, kRows, n, kColumns, codes.data());
+    EXPECT_EQ(result.scales[At(c / kBlock)], scale);
+    for (int64_t r = 0; r < kRows; ++r) {
+      for (int64_t i = 0; i < n; ++i) {
+        const size_t at = At(r * kColumns + c + i);
+        plain[at] = FromE4M3(codes[At(r * kColumns + i)]) * scale;
+        gptq[at] = FromE4M3(result.codes[at]) * scale;
+      }
+    }
+  }
+  EXPECT_LT(OutputError(weights_, gptq, moments_), 0.6 * OutputError(weights_, plain, moments_));
+  base::ThreadTeam three(3);
+  EXPECT_EQ(RunGptqFp8(weights_, kRows, ErrorFactor(moments_, kernels, three), kColumns, kBlock,
+                       kernels, three)
+                .codes,
+            result.codes);
 }
 
 // With inputs that do not depend on each other there is nothing to make up for: every code is the

@@ -141,7 +141,7 @@ class Run {
 
   absl::Status WriteTensor(const EncodeJob& job, size_t index) {
     const PlannedTensor& tensor = plan_.tensors[index];
-    if (tensor.how == PlannedTensor::How::kInt && options_.calibration) {
+    if (tensor.quantized() && options_.calibration) {
       INHOUSE_ASSIGN_OR_RETURN(const std::shared_ptr<const Moments> moments, MomentsOf(index));
       if (moments != nullptr) return EncodeGptq(job, kernels_, tensor, *moments);
     }
@@ -166,7 +166,7 @@ class Run {
     std::set<std::string> names;
     int64_t bytes = 0;
     for (size_t i = index; i < plan_.tensors.size(); ++i) {
-      if (plan_.tensors[i].how != PlannedTensor::How::kInt) continue;
+      if (!plan_.tensors[i].quantized()) continue;
       const std::string& name = plan_.tensors[i].source->stored->name;
       const int64_t columns = calibrator_->ColumnsOf(name);
       bytes += columns * columns * static_cast<int64_t>(sizeof(float));

@@ -27,7 +27,7 @@ struct QuantizeOptions {
   std::string out = {};
   bool force = false;  // replace a finished model
   std::vector<SideFile> side_files = {};
-  // GPTQ for INT4 and INT8: which tokens to calibrate with, and the memory for it.
+  // GPTQ: which tokens to calibrate with, and the memory for it.
   std::optional<CalibrationOptions> calibration = std::nullopt;
 };
 

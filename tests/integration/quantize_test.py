@@ -288,7 +288,7 @@ class Refusals(QuantizeCase):
         self.refused("cut.gguf", result=self.quantize("bf16", model=cut))
 
     def test_flags(self):
-        self.refused("--calibrate", result=self.quantize("fp8", "--calibrate", "README.md"))
+        self.refused("--calibrate", result=self.quantize("bf16", "--calibrate", "README.md"))
         self.assertEqual(self.quantize("fp7")[0], 2)
         self.assertEqual(self.quantize("int4", "--group", "100")[0], 2)
 
@@ -304,15 +304,43 @@ class Refusals(QuantizeCase):
             os.close(handle)
 
 
+class Calibrate(QuantizeCase):
+    def kl(self, to, *words, name):
+        out = self.folder / name
+        self.quantized(to, *words, model=self.model, out=out)
+        code, result = self.run_verb("compare", self.model, out, "--text", self.text, "--context", "64", "--no-speed")
+        self.assertEqual(code, 0, result)
+        return result["kl_mean"]
+
+    def test_a_text_and_the_model_s_own(self):
+        self.model, self.text = with_tokenizer(self.folder)
+        made = {}
+        for to in ("int4", "fp8"):
+            plain = self.kl(to, "--calibrate", "none", name=f"{to}-plain")
+            fitted = self.kl(to, "--calibrate", self.text, name=f"{to}-text")
+            own = self.kl(to, "--calibrate", "self", "--calibrate-tokens", "2048", name=f"{to}-self")
+            made[to] = (plain, fitted, own)
+            # The same format; only codes and scales differ.
+            for name in ("text", "self"):
+                a, b = (read_directory(self.folder / f"{to}-{n}") for n in ("plain", name))
+                self.assertEqual({k: v[:2] for k, v in a.items()}, {k: v[:2] for k, v in b.items()})
+                self.assertNotEqual(a, b)
+            self.assertLess(fitted, plain, made)
+        again = self.folder / "again"
+        self.quantized("int4", "--calibrate", "self", "--calibrate-tokens", "2048", "-t", "3", model=self.model, out=again)
+        self.assertEqual(self.contents(again), self.contents(self.folder / "int4-self"))
+
+    def test_texts_that_are_none(self):
+        self.model, _ = with_tokenizer(self.folder)
+        short = self.folder / "short"
+        short.write_text("too short")
+        self.refused("512 tokens", str(short), result=self.quantize("int4", "--calibrate", short, model=self.model))
+        self.refused(str(self.folder / "no"), result=self.quantize("int4", "--calibrate", self.folder / "no", model=self.model))
+
+
 class Compare(QuantizeCase):
     def test_a_model_with_itself_and_smaller_ones(self):
-        # The fixtures have no tokenizer, so one of single bytes is made for them.
-        model = self.folder / "model"
-        shutil.copytree(PLAIN, model)
-        size = json.loads((model / "config.json").read_text())["vocab_size"]
-        write_byte_tokenizer(model, size)
-        text = self.folder / "text"
-        text.write_text("".join(chr(97 + i * i % 26) for i in range(700)))
+        model, text = with_tokenizer(self.folder)
         same = self.compare(model, model, text)
         self.assertEqual((same["top1_agreement"], same["kl_mean"], same["kl_p99"]), (1, 0, 0))
         self.assertEqual((same["size_ratio"], same["tokens"]), (1, 500))
@@ -326,9 +354,19 @@ class Compare(QuantizeCase):
         self.assertLess(results["int8"]["kl_mean"], results["fp8"]["kl_mean"])
         self.assertLess(results["fp8"]["kl_mean"], results["int4"]["kl_mean"])
         self.assertLess(results["int4"]["size_ratio"], results["fp8"]["size_ratio"])
+        # One after the other, through a file of logits, the same numbers come out.
+        alone = self.compare(model, self.folder / "int4", text, "--one-at-a-time")
+        self.assertEqual((results["int4"]["speed"]["interleaved"], alone["speed"]["interleaved"]), (True, False))
+        for key in ("top1_agreement", "kl_mean", "kl_p99", "perplexity", "tokens"):
+            self.assertEqual(alone[key], results["int4"][key])
+        full = self.run_verb(
+            "compare", model, self.folder / "int4", "--text", text, "--one-at-a-time",
+            preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (20000, 20000)),
+        )
+        self.refused("inhouse-compare-", result=full)
 
-    def compare(self, a, b, text):
-        code, out = self.run_verb("compare", a, b, "--text", text, "--tokens", "500", "--context", "64")
+    def compare(self, a, b, text, *words):
+        code, out = self.run_verb("compare", a, b, "--text", text, "--tokens", "500", "--context", "64", *words)
         self.assertEqual(code, 0, out)
         return out
 
@@ -339,7 +377,18 @@ class Compare(QuantizeCase):
         write_byte_tokenizer(small, config["vocab_size"])
         shutil.copytree(small, large)
         write_byte_tokenizer(large, config["vocab_size"], rotate=1)
-        self.refused("vocabulary", result=self.run_verb("compare", small, large))
+        for words in ((), ("--one-at-a-time",)):
+            self.refused("vocabulary", result=self.run_verb("compare", small, large, *words))
+
+
+def with_tokenizer(folder):
+    """The fixtures have no tokenizer, so one of single bytes is made for a copy; and a text for it."""
+    model = folder / "model"
+    shutil.copytree(PLAIN, model)
+    write_byte_tokenizer(model, json.loads((model / "config.json").read_text())["vocab_size"])
+    text = folder / "text"
+    text.write_text("".join(chr(97 + i * i % 26) for i in range(2000)))
+    return model, text
 
 
 def write_model(folder):
