@@ -51,7 +51,7 @@ def chat(text, **options):
 
 
 def validator(schema):
-    return jsonschema.Draft202012Validator(schema, format_checker=jsonschema.FormatChecker())
+    return jsonschema.Draft202012Validator(schema, format_checker=jsonschema.Draft202012Validator.FORMAT_CHECKER)
 
 
 def schema_format(schema, **more):
@@ -120,7 +120,7 @@ class ResponseFormat(unittest.TestCase):
 
     def test_real_model_on_many_schemas(self):
         with open(SCHEMAS, encoding="utf-8") as file:
-            schemas = [json.loads(line) for line in file][::4]
+            schemas = [json.loads(line) for line in file][::9]
 
         def ask(item):
             index, schema = item

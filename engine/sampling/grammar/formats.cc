@@ -19,7 +19,8 @@ const std::vector<NamedFormat>& Formats() {
         "30)"
         "|02-(0[1-9]|1[0-9]|2[0-8]))"
         "|([1-9][0-9](0[48]|[2468][048]|[13579][26])|([2468][048]|[13579][26])00)-02-29)";
-    const std::string clock = "([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](\\.[0-9]{1,6})?";
+    // Three or six digits of a second: what every reader takes.
+    const std::string clock = "([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](\\.[0-9]{3}([0-9]{3})?)?";
     const std::string zone = "(Z|[+-]([01][0-9]|2[0-3]):[0-5][0-9])";
     const std::string byte = "(25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])";
     const std::string h = "[0-9a-f]";
