@@ -120,7 +120,7 @@ class ChatGeneration : public Generation {
       delta.tool_calls.resize(part.tool_calls == 0 ? 1 : 0);
     }
     for (engine::ToolCall& call : delta.tool_calls) {
-      if (call.id.empty()) call.id = std::string(writer_->call_id_prefix()) + RandomId();
+      if (call.id.empty()) call.id = NewCallId();
     }
     const int64_t first_tool = part.tool_calls;
     part.tool_calls += static_cast<int64_t>(delta.tool_calls.size());
@@ -138,9 +138,11 @@ class ChatGeneration : public Generation {
     }
   }
 
-  static engine::ToolCall NewCall(Part& part, std::string name) {
+  std::string NewCallId() const { return std::string(writer_->call_id_prefix()) + RandomId(); }
+
+  engine::ToolCall NewCall(Part& part, std::string name) const {
     ++part.tool_calls;
-    return {.id = "call_" + RandomId(), .name = std::move(name)};
+    return {.id = NewCallId(), .name = std::move(name)};
   }
 
   // A call's name, then its arguments as they come.

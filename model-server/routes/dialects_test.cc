@@ -121,7 +121,8 @@ TEST_F(DialectsTest, ResponseOfReasoningTextAndCalls) {
   EXPECT_EQ(response["output"][0]["content"][0]["text"], "why");
   EXPECT_EQ(response["output"][1]["content"][0]["text"], "so");
   EXPECT_EQ(response["output"][2]["arguments"], "1");
-  EXPECT_EQ(response["usage"]["output_tokens_details"]["reasoning_tokens"], 3);
+  EXPECT_EQ(response["usage"]["output_tokens_details"]["reasoning_tokens"],
+            4);  // with the one that ends it
   const auto events = Named(Respond(thinks + R"(,"stream":true)").body);
   EXPECT_EQ(
       Types(events),
