@@ -63,8 +63,6 @@ struct ConfigTable::State {
   }
 };
 
-bool ConfigTable::Has(std::string_view name) const { return state_->Find(name) != nullptr; }
-
 bool ConfigTable::Read(std::string_view name, std::string* out) const {
   const toml::node* node = state_->Find(name);
   if (node == nullptr) return false;

@@ -25,7 +25,6 @@ struct Range {
 // empty one.
 class ConfigTable {
  public:
-  bool Has(std::string_view name) const;
   bool Read(std::string_view name, std::string* out) const;  // all: true if it was set
   bool Read(std::string_view name, bool* out) const;
   bool Read(std::string_view name, int64_t* out, Range<int64_t> range = {}) const;

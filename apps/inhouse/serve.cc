@@ -110,8 +110,9 @@ std::string BaseUrl(const ServerOptions& options, uint16_t port) {
 
 // What a running server needs to take over a changed configuration.
 struct Running {
-  ServeSettings& settings;  // as they are in force
+  ServeSettings& given;  // as flags and file said when they were last taken over
   const std::function<absl::StatusOr<ServeSettings>()>& read;
+  model_server::RequestLog* log;  // null: none
   Doorkeeper& keeper;
   Server& server;
 };
@@ -120,20 +121,27 @@ struct Running {
 // with half of a change.
 absl::Status TryReload(const Running& running) {
   INHOUSE_ASSIGN_OR_RETURN(ServeSettings wanted, running.read());
-  ServeSettings& settings = running.settings;
-  const std::vector<std::string> restart = NeedRestart(settings, wanted);
+  ServeSettings& given = running.given;
+  const std::vector<std::string> restart = NeedRestart(given, wanted);
+  const model_server::TlsOptions& files = wanted.server.tls;
+  // Where it may listen was decided by whether clients have to prove who they are.
+  if (given.server.tls.client_ca_file.empty() != files.client_ca_file.empty()) {
+    return base::InputError(absl::StatusCode::kFailedPrecondition,
+                            {.field = "tls.client_ca",
+                             .value = files.client_ca_file,
+                             .expected = "to be set, or not to be, as at the start",
+                             .hint = "This changes with a restart only."});
+  }
   std::shared_ptr<const model_server::TlsContext> tls;
-  const bool has_tls = !settings.server.tls.cert_file.empty();
-  if (has_tls && !wanted.server.tls.cert_file.empty()) {
-    INHOUSE_ASSIGN_OR_RETURN(tls, model_server::TlsContext::Load(wanted.server.tls));
+  if (!given.server.tls.cert_file.empty() && !files.cert_file.empty()) {
+    INHOUSE_ASSIGN_OR_RETURN(tls, model_server::TlsContext::Load(files));
   }
   INHOUSE_RETURN_IF_ERROR(running.keeper.Reload(wanted.guard));
   if (tls != nullptr) {
     running.server.SetTls(std::move(tls));
-    settings.server.tls = wanted.server.tls;
+    given.server.tls = files;
     spdlog::info("certificates read again; open connections keep theirs");
   }
-  settings.guard = wanted.guard;
   for (const std::string& field : restart) {
     spdlog::warn("{} has changed, which takes a restart", field);
   }
@@ -142,14 +150,20 @@ absl::Status TryReload(const Running& running) {
 
 void Reload(const Running& running) {
   // A log that was rotated away is opened anew, whatever the configuration says.
-  if (const auto& log = running.settings.app.request_log; log != nullptr) {
-    if (const absl::Status status = log->Reopen(); !status.ok()) {
+  if (running.log != nullptr) {
+    if (const absl::Status status = running.log->Reopen(); !status.ok()) {
       spdlog::error("the request log goes on in the old file: {}", base::Message(status));
     }
   }
   if (const absl::Status status = TryReload(running); !status.ok()) {
     spdlog::error("nothing was reloaded: {}", base::Message(status));
   }
+}
+
+bool IsLoopback(const std::string& host) {
+  const auto address = guard::IpAddress::Parse(host);
+  return host == "localhost" ||
+         (address && guard::CidrList::Parse({"127.0.0.0/8", "::1"})->Contains(*address));
 }
 
 // Adapters may be loaded at run time from below --adapter-root; without it from anywhere, but only
@@ -173,7 +187,7 @@ absl::Status SetAdapters(ServeSettings* settings) {
           {.field = "--adapter-root", .value = settings->adapter_root, .expected = "a directory"});
     }
     settings->app.adapter_root = settings->adapter_root;
-  } else if (host == "localhost" || host == "::1" || host.starts_with("127.")) {
+  } else if (IsLoopback(host)) {
     settings->app.adapter_root = "/";
   }
   return absl::OkStatus();
@@ -185,6 +199,12 @@ absl::StatusOr<std::unique_ptr<Doorkeeper>> SetUpGuard(ServeSettings* settings) 
   settings->app.guard = keeper->guard();
   const bool proven = keeper->keys_required() || !settings->server.tls.client_ca_file.empty();
   settings->server.loopback_only = !proven && !settings->guard.insecure_no_auth;
+  if (!IsLoopback(settings->server.host)) {
+    if (!proven) spdlog::warn("whoever can reach the port may do everything: no key is asked for");
+    if (settings->server.tls.cert_file.empty()) {
+      spdlog::warn("keys and texts travel unencrypted, unless a proxy in front speaks TLS");
+    }
+  }
   if (!settings->request_log.empty()) {
     INHOUSE_ASSIGN_OR_RETURN(settings->app.request_log,
                              model_server::RequestLog::Open(settings->request_log));
@@ -192,8 +212,9 @@ absl::StatusOr<std::unique_ptr<Doorkeeper>> SetUpGuard(ServeSettings* settings) 
   return keeper;
 }
 
-absl::Status Serve(ServeSettings& flags,
+absl::Status Serve(ServeSettings flags,
                    const std::function<absl::StatusOr<ServeSettings>()>& read) {
+  ServeSettings given = flags;
   if (flags.engine.model.empty()) {
     return base::InvalidInput(
         {.field = "--model", .expected = "a model, here or as model.path of the configuration"});
@@ -240,9 +261,10 @@ absl::Status Serve(ServeSettings& flags,
   while (!Interrupted()) {
     std::this_thread::sleep_for(kPoll);
     keeper->Tick();
-    if (TakeHangup()) Reload({flags, read, *keeper, *server});
+    if (TakeHangup()) Reload({given, read, flags.app.request_log.get(), *keeper, *server});
   }
   spdlog::info("draining: at most {:.0f} s; a second signal ends at once", flags.drain_seconds);
+  keeper->Save();
   app.Drain(flags.drain_seconds);
   server->Shutdown(5);
   keeper->Save();
@@ -373,7 +395,8 @@ VerbRun SetUpServe(CLI::App& app) {
       return *flags;
     };
     absl::StatusOr<ServeSettings> settings = read();
-    const absl::Status status = settings.ok() ? Serve(*settings, read) : settings.status();
+    const absl::Status status =
+        settings.ok() ? Serve(*std::move(settings), read) : settings.status();
     return status.ok() ? int{kDone} : ReportError(status, false);
   };
 }

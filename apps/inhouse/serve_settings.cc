@@ -55,6 +55,14 @@ void VisitModel(Visitor& visit, ServeSettings& s) {
   visit.Int("max_sequences", s.engine.max_sequences, {1, 4096});
   visit.Int("queue", s.engine.queue_max, {0, 1'000'000});
   visit.Int("prefill_chunk", s.engine.prefill_chunk, {1, 65536});
+  visit.Number("step_ms", s.engine.step_ms, {1, 60000});
+  visit.Flag("prefix_cache", s.engine.prefix_cache);
+  std::string policy = s.app.client_priority ? "priority" : "fair";
+  visit.Choice("scheduling_policy", policy, {"fair", "priority"});
+  s.app.client_priority = policy == "priority";
+  std::string pooling = s.app.pooling == engine::Pooling::kLast ? "last" : "mean";
+  visit.Choice("pooling", pooling, {"mean", "last"});
+  s.app.pooling = pooling == "last" ? engine::Pooling::kLast : engine::Pooling::kMean;
   visit.Choice("kv_type", s.engine.kv_type, {"auto", "f32", "f16", "bf16", "fp8"});
   visit.Int("activation_bits", s.engine.activation_bits, {8, 16});
   visit.Text("packed", s.engine.packed);

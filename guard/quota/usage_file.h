@@ -22,7 +22,6 @@ class UsageFile {
   // Empty if there is no file yet; an error that names line and field if it cannot be read.
   absl::StatusOr<UsageSnapshot> Load() const;
   absl::Status Save(const UsageSnapshot& usage) const;  // replaces the file as a whole
-  const std::string& path() const { return path_; }
 
  private:
   UsageFile(std::string path, int lock) : path_(std::move(path)), lock_(lock) {}

@@ -23,6 +23,9 @@ constexpr auto kAwait = asio::as_tuple(asio::use_awaitable);
 constexpr size_t kPipelinedBytesMax = 64 << 10;
 constexpr size_t kWriteBytes = 64 << 10;
 constexpr std::chrono::milliseconds kLingerTimeout{3000};
+// Of TLS's own answers that wait to be sent: a peer can ask for them without end (key updates) and
+// not read one.
+constexpr size_t kWireBytesMax = 256 << 10;
 
 std::string HttpDate() {
   const std::time_t now = std::time(nullptr);
@@ -169,7 +172,8 @@ asio::awaitable<void> Connection::ReadLoop() {
 }
 
 bool Connection::Decrypt(size_t size) {
-  const bool going = tls_->Receive({core_->scratch.data(), size}, &in_, &wire_);
+  const bool going =
+      tls_->Receive({core_->scratch.data(), size}, &in_, &wire_) && wire_.size() <= kWireBytesMax;
   if (phase_ == Phase::kHandshake) {
     if (going && tls_->established()) {
       phase_ = Phase::kIdle;

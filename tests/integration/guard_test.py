@@ -206,6 +206,8 @@ class Reload(unittest.TestCase):
         finally:
             write("inhouse.toml", CONFIG.format(folder=folder, deny="").replace("header_seconds = 1", "header_seconds = 2"))
             hang_up("server.header_seconds has changed, which takes a restart")
+        others = [line for line in server.stderr().splitlines() if "takes a restart" in line and "header_seconds" not in line]
+        self.assertEqual(others, [])
         self.assertEqual(status("/v1/models", "alice"), 200)
 
     def test_a_lost_keys_file_opens_nothing(self):

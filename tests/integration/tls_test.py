@@ -44,6 +44,13 @@ def certificate(name, signer, use, days="2"):
             "-days", days, "-extfile", "ext")
 
 
+def configure(client_ca="ca.pem"):
+    with open(path("inhouse.toml"), "w") as file:
+        file.write(f'[tls]\ncert = "{path("live.pem")}"\nkey = "{path("live.key")}"\n')
+        if client_ca:
+            file.write(f'client_ca = "{path(client_ca)}"\n')
+
+
 def setUpModule():
     global folder, server
     folder = stack.enter_context(tempfile.TemporaryDirectory())
@@ -56,8 +63,8 @@ def setUpModule():
     certificate("wrong-use", "ca", "serverAuth")
     for end in ("pem", "key"):
         os.symlink(f"server.{end}", path(f"live.{end}"))
-    server = stack.enter_context(Serving("--tls-cert", path("live.pem"), "--tls-key", path("live.key"), "--tls-client-ca", path("ca.pem"),
-                                         "--header-seconds", "1"))
+    configure()
+    server = stack.enter_context(Serving("--config", path("inhouse.toml"), "--header-seconds", "1"))
 
 
 def tearDownModule():
@@ -223,6 +230,23 @@ class Reload(unittest.TestCase):
             connection.close()
             self.swap("server")
             self.hang_up("certificates read again")
+
+    def test_other_authorities(self):
+        configure("stranger.pem")
+        try:
+            self.hang_up("certificates read again")
+            with self.assertRaises((ssl.SSLError, ConnectionError)):
+                call("GET", "/livez")
+            self.assertEqual(call("GET", "/livez", using=context("foreign"))[0], 200)
+            # The demand for certificates cannot be dropped while the server runs: nothing else proves who is calling.
+            configure(None)
+            self.hang_up("nothing was reloaded: tls.client_ca")
+            with self.assertRaises((ssl.SSLError, ConnectionError)):
+                call("GET", "/livez", using=context(None))
+        finally:
+            configure()
+            self.hang_up("certificates read again")
+        self.assertEqual(call("GET", "/livez")[0], 200)
 
 
 class Starts(unittest.TestCase):
