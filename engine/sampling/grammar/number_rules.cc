@@ -28,6 +28,7 @@ class NumberEmitter {
       const int64_t begin = std::max(low, first);
       const int64_t end = std::min(high, last);
       if (begin <= end) SameLength(from, std::to_string(begin), std::to_string(end), to);
+      if (digits == kIntegerDigits) break;  // more would not fit into 64 bits
       first = last + 1;
       last = last * 10 + 9;
     }
