@@ -2,8 +2,8 @@
 // sanitizer sees no order in it and reports everything that a mutex protects. These definitions
 // stand before the library's: each calls the library's and says what it means.
 //
-// A wait gives the mutex up and takes it again. A condition is also evaluated by the thread that
-// unlocks: it holds the mutex then, so it is ordered too.
+// A wait gives the mutex up and takes it again. Meanwhile its condition is evaluated by whoever
+// holds the mutex, often the thread that unlocks it.
 #include <dlfcn.h>
 
 #include <cstdio>
@@ -30,6 +30,18 @@ Function* Real(const char* name) {
   return reinterpret_cast<Function*>(found);
 }
 
+// A condition that is evaluated under its mutex.
+struct Ordered {
+  absl::Mutex* mutex;
+  const absl::Condition* condition;
+  bool Met() const {
+    __tsan_acquire(mutex);
+    const bool met = condition->Eval();
+    __tsan_release(mutex);
+    return met;
+  }
+};
+
 }  // namespace
 
 namespace absl {
@@ -50,16 +62,20 @@ void Mutex::Unlock() {
 void Mutex::Await(const Condition& condition) {
   static auto* const real =
       Real<void(Mutex*, const Condition&)>("_ZN4absl7debian35Mutex5AwaitERKNS0_9ConditionE");
+  const Ordered ordered{this, &condition};
+  const Condition wrapped(&ordered, &Ordered::Met);
   __tsan_release(this);
-  real(this, condition);
+  real(this, wrapped);
   __tsan_acquire(this);
 }
 
 bool Mutex::AwaitWithTimeout(const Condition& condition, Duration timeout) {
   static auto* const real = Real<bool(Mutex*, const Condition&, Duration)>(
       "_ZN4absl7debian35Mutex16AwaitWithTimeoutERKNS0_9ConditionENS0_8DurationE");
+  const Ordered ordered{this, &condition};
+  const Condition wrapped(&ordered, &Ordered::Met);
   __tsan_release(this);
-  const bool met = real(this, condition, timeout);
+  const bool met = real(this, wrapped, timeout);
   __tsan_acquire(this);
   return met;
 }
