@@ -151,7 +151,7 @@ class LowRankStep {
     if (a_items_ > 0) {
       queue.Reset(context_.member, a_items_);
       ForShare(
-          strips_, [this](const Group& g) { return g.strip_begin; },
+          strips_, [](const Group& g) { return g.strip_begin; },
           [this](const Group& g, int64_t strip) { PackX(g, strip); });
       context_.member.Barrier();
       queue.Drain(context_.member, 1, [this](int64_t item, int64_t) { RunA(item); });
