@@ -37,12 +37,20 @@ absl::Status GrammarGuide::FillMask(TokenMask* mask) {
   return absl::OkStatus();
 }
 
-void GrammarGuide::Accept(TokenId token) {
-  if (state_ == State::kFree) return AcceptFree(token);
+bool GrammarGuide::Accept(TokenId token) {
+  if (state_ == State::kFree) {
+    AcceptFree(token);
+    return true;
+  }
   const State before = std::exchange(state_, State::kInside);
-  if (matcher_.Accept(token)) return;
-  // Not the grammar's own: what FillMask added, or an end token.
-  if (before == State::kOpening && token == *opener_) state_ = State::kFree;
+  if (matcher_.Accept(token)) return true;
+  // What FillMask added to the grammar's own.
+  if (before == State::kOpening && token == *opener_) {
+    state_ = State::kFree;
+    return true;
+  }
+  return before == State::kBetween &&
+         std::find(breaks_.begin(), breaks_.end(), token) != breaks_.end();
 }
 
 void GrammarGuide::AcceptFree(TokenId token) {

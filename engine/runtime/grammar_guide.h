@@ -25,7 +25,8 @@ class GrammarGuide {
   bool may_end() const { return state_ != State::kFree && matcher_.may_end(); }
   bool must_end() const { return state_ == State::kInside && matcher_.must_end(); }
 
-  void Accept(TokenId token);
+  // False if the token has no place there: an end token, or one that the mask offered wrongly.
+  bool Accept(TokenId token);
 
  private:
   enum class State {

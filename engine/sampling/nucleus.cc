@@ -27,7 +27,8 @@ class Slices {
     float low = max;
     for (const float x : logits) low = x != kNever && x < low ? x : low;
     const float depth = std::min(max - low, kDepth);
-    scale_ = depth > 0 ? static_cast<float>(kCount - 1) / depth : 0.0F;
+    // Logits that are as good as equal are one slice: the scale must stay finite.
+    scale_ = depth > 1e-30F ? static_cast<float>(kCount - 1) / depth : 0.0F;
   }
 
   static constexpr size_t kCount = 2048;

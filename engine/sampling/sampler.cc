@@ -10,7 +10,7 @@ namespace inhouse::engine {
 namespace {
 
 constexpr float kNever = -std::numeric_limits<float>::infinity();
-constexpr float kLeast = -1e30F;  // no chance beside any other, but finite at every temperature
+constexpr float kLeast = -1e30F;  // no chance beside any other, but finite from temperature 1e-8 on
 
 // SplitMix64 (Steele, Lea, Flood 2014): a good hash of a counter, so draw n needs no state but the
 // seed.

@@ -59,8 +59,11 @@ GrammarSpec ArgumentsOf(const Json& function, const std::string& name) {
   if (parameters == function.end() || !parameters->is_object() || parameters->empty()) {
     return {.kind = Kind::kJsonObject};
   }
+  Json schema = *parameters;
+  schema["type"] = "object";  // arguments are an object, whatever else the schema allows
+  schema.erase("nullable");
   return {.kind = Kind::kJsonSchema,
-          .text = parameters->dump(),
+          .text = schema.dump(),
           .label = fmt::format("tools['{}'].function.parameters", name.substr(0, 64)),
           .strict = function.value("strict", Json(false)) == true};
 }

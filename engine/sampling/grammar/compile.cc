@@ -1,6 +1,9 @@
 // GrammarSpec -> Grammar.
 #include <algorithm>
+#include <map>
+#include <set>
 #include <string>
+#include <string_view>
 #include <utility>
 
 #include "base/status.h"
@@ -22,9 +25,10 @@ constexpr NodeId kStart = GrammarBuilder::kStart;
 constexpr NodeId kEnd = GrammarBuilder::kEnd;
 constexpr size_t kMembersMax = 1024;  // ordered objects look keys up one after another
 
-size_t TextBytes(const GrammarSpec& spec) {
-  size_t bytes = spec.text.size();
-  for (const GrammarSpec& part : spec.parts) bytes += TextBytes(part);
+// Of all texts, each counted once: the tools of a request stand in it as often as it allows calls.
+size_t TextBytes(const GrammarSpec& spec, std::set<std::string_view>* seen) {
+  size_t bytes = seen->insert(spec.text).second ? spec.text.size() : 0;
+  for (const GrammarSpec& part : spec.parts) bytes += TextBytes(part, seen);
   return bytes;
 }
 
@@ -100,7 +104,13 @@ class SpecCompiler {
       return Bad(spec, "",
                  fmt::format("objects of at most {} members, not {}", kMembersMax, shape.members));
     }
-    return AddSchema(b_, &json_, {.text = spec.text, .label = spec.label, .strict = spec.strict});
+    const auto found = schemas_.find({spec.text, spec.strict});
+    if (found != schemas_.end()) return found->second;
+    INHOUSE_ASSIGN_OR_RETURN(
+        const RuleId rule,
+        AddSchema(b_, &json_, {.text = spec.text, .label = spec.label, .strict = spec.strict}));
+    schemas_[{spec.text, spec.strict}] = rule;
+    return rule;
   }
 
   absl::StatusOr<RuleId> Sequence(const GrammarSpec& spec, int depth) {
@@ -147,6 +157,7 @@ class SpecCompiler {
   GrammarBuilder* b_;
   const TokenTrie& trie_;
   JsonRules json_;
+  std::map<std::pair<std::string, bool>, RuleId> schemas_;  // by text and strictness
 };
 
 std::string LabelOf(const GrammarSpec& spec) {
@@ -162,7 +173,8 @@ std::string LabelOf(const GrammarSpec& spec) {
 absl::StatusOr<std::shared_ptr<Grammar>> Grammar::Compile(const GrammarSpec& spec,
                                                           std::shared_ptr<const TokenTrie> trie,
                                                           const GrammarLimits& limits) {
-  const size_t bytes = TextBytes(spec);
+  std::set<std::string_view> seen;
+  const size_t bytes = TextBytes(spec, &seen);
   if (bytes > limits.text_bytes) {
     return base::InvalidInput({.file = LabelOf(spec),
                                .value = fmt::format("{} bytes", bytes),

@@ -213,7 +213,10 @@ class Parser {
       for (int i = 0; i < digits && !text_.empty(); ++i) {
         const char h = text_[0];
         const bool digit = h >= '0' && h <= '9';
-        if (!digit && !((h | 32) >= 'a' && (h | 32) <= 'f')) break;
+        if (!digit && !((h | 32) >= 'a' && (h | 32) <= 'f')) {
+          Fail("\\x, \\u and \\U are followed by hexadecimal digits");
+          return 0;
+        }
         c = c * 16 + static_cast<char32_t>(digit ? h - '0' : (h | 32) - 'a' + 10);
         text_.remove_prefix(1);
       }
@@ -228,7 +231,9 @@ class Parser {
     while (!text_.empty() && text_[0] != '"' && text_[0] != '\n')
       base::AppendUtf8(ReadChar(), &out);
     if (!Take("\"")) Fail("a text has no closing quote");
-    return base::IsValidUtf8(out) ? out : std::string();
+    if (base::IsValidUtf8(out)) return out;
+    Fail("a text has a surrogate");
+    return {};
   }
 
   CharSet ReadClass() {

@@ -51,6 +51,8 @@ class FramePool {
   FrameSetId Local(StateId state, const Position* counted);
 
   const std::vector<Frame>& frames(FrameSetId set) const { return sets_[set].frames; }
+  uint32_t depth(FrameSetId set) const { return sets_[set].depth; }  // of its deepest stack
+  FrameSetId Only(const Frame& frame) { return Intern({frame}); }
   bool accepts(FrameSetId set) const { return sets_[set].accepts; }  // the root rule may end here
   bool opens(FrameSetId set) const { return sets_[set].opens; }
   // Whether bytes or tokens may follow.

@@ -13,6 +13,10 @@ namespace {
 constexpr size_t kPoolBytesMax = 8 << 20;
 constexpr size_t kLocalBytesMax = 8 << 20;
 constexpr size_t kMasksMax = 64;
+// While one mask is made nothing can be forgotten: a grammar that would need more is refused.
+constexpr size_t kPoolBytesOfAMask = 64 << 20;
+// That one token may push, of the grammars that people write; beyond it Request ends the answer.
+constexpr uint32_t kFramesOfAToken = 128;
 // Frames touched for one mask: some 100 ms. Grammars of people stay below a hundredth of it.
 constexpr uint64_t kMaskWorkMax = 2'000'000;
 
@@ -62,7 +66,7 @@ const Grammar::LocalMask& Grammar::Local(const LocalKey& key) {
     if (pool.opens(set)) local->escapes.push_back(i);
     if (!pool.continues(set)) {
       i = nodes[i].end;
-      if (pool.work() > work_end_) break;
+      if (Exhausted()) break;
       continue;
     }
     const auto tokens = trie_->tokens(i);
@@ -94,7 +98,7 @@ void Grammar::Walk(uint32_t node, FrameSetId set, TokenMask* mask) {
     const FrameSetId next = pool.Step(path.back(), nodes[i].byte);
     if (next == FramePool::kDead) {
       i = nodes[i].end;
-      if (pool.work() > work_end_) return;
+      if (Exhausted()) return;
       continue;
     }
     for (const int32_t token : trie_->tokens(i)) Set(token, mask);
@@ -107,6 +111,10 @@ void Grammar::AddFrame(const Frame& frame, TokenMask* mask) {
   FramePool& pool = *pool_;
   for (const TokenEdge& edge : automaton_.tokens(frame.position.state)) Set(edge.token, mask);
   if (automaton_.bytes(frame.position.state).empty()) return;
+  // A local mask does not know how deep the stack is.
+  if (pool.depth(frame.parents) + kFramesOfAToken > FramePool::kDepthMax) {
+    return Walk(0, pool.Only(frame), mask);
+  }
   // A string with a length is one rule for a character, called by a counted rule: each of its
   // states would be left at once. Looked at together with the counted rule it is as good as a loop.
   LocalKey key = {frame.position.state, 0, 0};
@@ -128,8 +136,12 @@ void Grammar::AddFrame(const Frame& frame, TokenMask* mask) {
   for (const uint32_t node : local.escapes) {
     for (const int32_t token : trie_->tokens(node)) Set(token, mask);
     Walk(node, behind, mask);
-    if (pool.work() > work_end_) return;
+    if (Exhausted()) return;
   }
+}
+
+bool Grammar::Exhausted() const {
+  return pool_->work() > work_end_ || pool_->memory_bytes() > kPoolBytesOfAMask;
 }
 
 absl::Status Grammar::FillMask(FrameSetId set, TokenMask* mask) {
@@ -144,9 +156,11 @@ absl::Status Grammar::FillMask(FrameSetId set, TokenMask* mask) {
   for (const Frame& frame : frames) {
     if (!FramePool::IsPseudo(frame.position)) AddFrame(frame, mask);
   }
-  if (pool_->work() > work_end_) {
+  if (Exhausted()) {
     local_.clear();  // one of them may be cut off
     local_bytes_ = 0;
+    pool_ = std::make_shared<FramePool>(&automaton_);
+    masks_.clear();
     return absl::InvalidArgumentError(
         "The grammar of this request is too ambiguous: finding the tokens that may come next "
         "takes too long.");

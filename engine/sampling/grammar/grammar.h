@@ -51,6 +51,8 @@ class Grammar {
   // Marks the tokens of a subtree that a text at `set` may go on with.
   void Walk(uint32_t node, FrameSetId set, TokenMask* mask) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void AddFrame(const Frame& frame, TokenMask* mask) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // The mask that is being made takes too long, or too much memory.
+  bool Exhausted() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   uint32_t Saturated(const Position& counted) const;
   void KeepSmall() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
@@ -70,7 +72,7 @@ class GrammarMatcher {
   explicit GrammarMatcher(std::shared_ptr<Grammar> grammar);
 
   // The tokens that may come next, end tokens left out. Empty only if the text must end here.
-  // ResourceExhausted if the grammar is too ambiguous to find out in a reasonable time,
+  // InvalidArgument if the grammar is too ambiguous to find out in a reasonable time,
   // FailedPrecondition if no token of this vocabulary continues.
   absl::Status FillMask(TokenMask* mask);
   bool may_end() const { return may_end_; }

@@ -200,6 +200,8 @@ num ::= [0-9]{1,3} | "x" [^a-z"\]]?
   EXPECT_NE(error("a ::= \"b\"").find("'root'"), std::string::npos);
   EXPECT_NE(error("root ::= \"b").find("line 1"), std::string::npos);
   EXPECT_NE(error("root ::= (\"b\"").find("no ')'"), std::string::npos);
+  EXPECT_NE(error(R"(root ::= "\uD83D")").find("surrogate"), std::string::npos);
+  EXPECT_NE(error(R"(root ::= "\xg")").find("hexadecimal"), std::string::npos);
 }
 
 TEST(Grammar, SchemaKeepsOrderAndNames) {
@@ -211,6 +213,16 @@ TEST(Grammar, SchemaKeepsOrderAndNames) {
   EXPECT_FALSE(Matches(grammar, R"({"b":true,"a":1})"));
   EXPECT_FALSE(Matches(grammar, R"({"b":true,"a":null})"));       // a name of its own, again
   EXPECT_FALSE(Matches(grammar, R"({"b":true,"\u0061":null})"));  // in any spelling
+}
+
+TEST(Grammar, NamesAndPatternsHoldTogether) {
+  const auto both = Schema(R"({"type":"object","properties":{"x_a":{"type":"string"}},
+      "patternProperties":{"^x_":{"maxLength":2}}})");
+  EXPECT_TRUE(Matches(both, R"({"x_a":"ab"})"));
+  EXPECT_FALSE(Matches(both, R"({"x_a":"abc"})"));
+  const auto names = Schema(R"({"type":"object","propertyNames":{"enum":[1,"a"]}})");
+  EXPECT_TRUE(Matches(names, R"({"a":1})"));
+  EXPECT_FALSE(Matches(names, R"({1:1})"));
 }
 
 TEST(Grammar, RefusedSchemasNameTheirPath) {
@@ -234,6 +246,9 @@ TEST(Grammar, RefusedSchemasNameTheirPath) {
   expect(R"({"type":"object","required":["x"],"additionalProperties":false})", "#/required");
   expect(R"({"$ref":"#"})", "without an end");
   expect(R"({"type":"object","properties":{"a":{"$ref":"#"}},"required":["a"]})", "end");
+  expect(R"({"type":"object","minProperties":4,"maxProperties":1})", "#/maxProperties");
+  // A bound that cannot be written is no reason to have none.
+  expect(R"({"type":"number","minimum":0,"maximum":0.30000000000000004})", "#/maximum");
   expect(R"([1])", "object");
   expect(R"({"type":)", "JSON");
   expect(R"({"if":{},"then":{}})", "'if'");
@@ -303,6 +318,14 @@ TEST(Grammar, NestingHasAnEnd) {
   while (matcher.AcceptText("[")) ASSERT_LT(++depth, 1000);
   EXPECT_GT(depth, 100);
   EXPECT_FALSE(matcher.AcceptText("{"));
+  // At every depth up to the limit the mask offers what is then taken, and nothing else.
+  for (int left = 0; left < 4; ++left) {
+    GrammarMatcher near(Compiled({.kind = Kind::kJsonValue}));
+    for (int i = left; i < depth; ++i) ASSERT_TRUE(near.AcceptText("["));
+    TokenMask mask;
+    ASSERT_TRUE(near.FillMask(&mask).ok());
+    CheckMask(near, *TestTrie(), mask, std::to_string(left) + " levels below the limit");
+  }
   for (int i = 0; i < depth; ++i) ASSERT_TRUE(matcher.AcceptText("]"));
   EXPECT_TRUE(matcher.must_end());
 }

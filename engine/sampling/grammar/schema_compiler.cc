@@ -17,6 +17,7 @@ using Json = nlohmann::ordered_json;
 constexpr NodeId kStart = GrammarBuilder::kStart;
 constexpr NodeId kEnd = GrammarBuilder::kEnd;
 constexpr size_t kTextsMax = 8 << 20;
+constexpr size_t kMergeWorkMax = 4'000'000;  // comparisons: some 100 ms
 
 constexpr std::array<std::string_view, 30> kKnown = {"type",
                                                      "properties",
@@ -208,8 +209,9 @@ absl::StatusOr<const Json*> SchemaRules::Resolve(const std::string& reference,
   return at;
 }
 
-absl::StatusOr<Json> SchemaRules::Merge(const Json& a, const Json& b,
-                                        const SchemaPlace& place) const {
+absl::StatusOr<Json> SchemaRules::Merge(const Json& a, const Json& b, const SchemaPlace& place) {
+  merge_work_ += MergeWork(a, b);
+  if (merge_work_ > kMergeWorkMax) return Bad(place, "", "fewer or smaller schemas to join");
   auto merged = MergeSchemas(a, b);
   if (merged.ok()) return merged;
   const std::string keyword = base::ErrorField(merged.status()).value_or("");

@@ -170,4 +170,15 @@ absl::StatusOr<Json> MergeSchemas(const Json& a, const Json& b) {
   return out;
 }
 
+size_t MergeWork(const Json& a, const Json& b) {
+  if (a.is_array() && b.is_array()) return a.size() * b.size();
+  if (!a.is_object() || !b.is_object()) return 1;
+  size_t work = a.size() * (b.size() + 1);
+  for (const auto& [key, value] : a.items()) {
+    const auto other = b.find(key);
+    if (other != b.end()) work += MergeWork(value, *other);
+  }
+  return work;
+}
+
 }  // namespace inhouse::engine

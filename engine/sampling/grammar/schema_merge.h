@@ -1,6 +1,7 @@
 // Several schemas that must all hold, as one.
 #pragma once
 
+#include <cstddef>
 #include <string>
 
 #include "absl/status/statusor.h"
@@ -15,5 +16,8 @@ bool IsAnnotation(const std::string& keyword);
 // field, for pairs that one schema cannot say.
 absl::StatusOr<nlohmann::ordered_json> MergeSchemas(const nlohmann::ordered_json& a,
                                                     const nlohmann::ordered_json& b);
+
+// Comparisons that MergeSchemas makes, about.
+size_t MergeWork(const nlohmann::ordered_json& a, const nlohmann::ordered_json& b);
 
 }  // namespace inhouse::engine

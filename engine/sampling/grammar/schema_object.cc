@@ -6,6 +6,7 @@
 #include "engine/sampling/grammar/regex.h"
 #include "engine/sampling/grammar/schema_rules.h"
 #include "fmt/format.h"
+#include "re2/re2.h"
 
 namespace inhouse::engine {
 namespace {
@@ -23,6 +24,25 @@ bool Contains(const Json& list, const std::string& name) {
 }
 
 }  // namespace
+
+// What a property must be: its own schema, and those of the patterns that its name matches.
+absl::StatusOr<SchemaRules::Json> SchemaRules::WithPatterns(const Json& schema,
+                                                            const std::string& name,
+                                                            const Json& value,
+                                                            const SchemaPlace& place) {
+  Json wanted = value;
+  const Json by_pattern = schema.value("patternProperties", Json::object());
+  if (!by_pattern.is_object()) return wanted;  // refused by Extras
+  for (const auto& [pattern, other] : by_pattern.items()) {
+    RE2::Options options;
+    options.set_log_errors(false);
+    options.set_max_mem(1 << 20);
+    const RE2 re(pattern, options);
+    if (!re.ok() || !RE2::PartialMatch(name, re)) continue;  // a broken one is refused by Extras
+    INHOUSE_ASSIGN_OR_RETURN(wanted, Merge(wanted, other, place));
+  }
+  return wanted;
+}
 
 absl::StatusOr<std::vector<SchemaRules::Property>> SchemaRules::Properties(
     const Json& schema, const SchemaPlace& place) {
@@ -45,7 +65,8 @@ absl::StatusOr<std::vector<SchemaRules::Property>> SchemaRules::Properties(
       if (is_required) return Bad(below, "false", "a property that may exist: it is required");
       continue;
     }
-    INHOUSE_ASSIGN_OR_RETURN(const RuleId rule, Compile(value, below));
+    INHOUSE_ASSIGN_OR_RETURN(const Json wanted, WithPatterns(schema, name, value, below));
+    INHOUSE_ASSIGN_OR_RETURN(const RuleId rule, Compile(wanted, below));
     out.push_back({name, rule, is_required});
   }
   // What is required but not described is any further property.
@@ -82,6 +103,7 @@ absl::StatusOr<RuleId> SchemaRules::AnyKey(const Json& schema, const SchemaPlace
     } else if (keyword == "enum" && value.is_array()) {
       rule = b_->NewRule();
       for (const Json& name : value) {
+        if (!name.is_string()) continue;  // no key is anything else
         b_->Empty(rule, b_->Text(rule, kStart, name.dump()), kEnd);
       }
     } else if (keyword == "minLength" || keyword == "maxLength") {
@@ -186,6 +208,9 @@ absl::StatusOr<RuleId> SchemaRules::Object(const Json& schema, const SchemaPlace
   INHOUSE_ASSIGN_OR_RETURN(const std::vector<Extra> extras, Extras(schema, properties, place));
   INHOUSE_ASSIGN_OR_RETURN(const uint32_t min, Count(schema, "minProperties", 0, place));
   INHOUSE_ASSIGN_OR_RETURN(const uint32_t max, Count(schema, "maxProperties", kUnbounded, place));
+  if (min > max) {
+    return Bad(place.Below("maxProperties"), std::to_string(max), "at least minProperties");
+  }
   const auto required = static_cast<uint32_t>(std::count_if(
       properties.begin(), properties.end(), [](const Property& p) { return p.required; }));
   const bool min_holds = min <= required;

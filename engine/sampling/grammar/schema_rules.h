@@ -52,7 +52,9 @@ class SchemaRules {
   absl::StatusOr<RuleId> CompileType(const std::string& type, const Json& schema,
                                      const SchemaPlace& place);
   absl::StatusOr<const Json*> Resolve(const std::string& reference, const SchemaPlace& place) const;
-  absl::StatusOr<Json> Merge(const Json& a, const Json& b, const SchemaPlace& place) const;
+  absl::StatusOr<Json> WithPatterns(const Json& schema, const std::string& name, const Json& value,
+                                    const SchemaPlace& place);
+  absl::StatusOr<Json> Merge(const Json& a, const Json& b, const SchemaPlace& place);
 
   absl::StatusOr<RuleId> String(const Json& schema, const SchemaPlace& place);
   absl::StatusOr<RuleId> Pattern(const std::string& pattern, const SchemaPlace& place, bool search);
@@ -91,7 +93,8 @@ class SchemaRules {
   const Json root_;
   std::unordered_map<std::string, RuleId> done_;  // by the schema's text
   size_t nodes_ = 0;
-  size_t bytes_ = 0;  // of all texts of done_
+  size_t merge_work_ = 0;  // of all schemas that were joined
+  size_t bytes_ = 0;       // of all texts of done_
 };
 
 }  // namespace inhouse::engine

@@ -140,8 +140,11 @@ absl::StatusOr<std::optional<NumberBound>> SchemaRules::Bound(const Json& schema
     auto bound = ReadBound(found->dump());
     if (!bound) {
       // Beyond all numbers that are written: on the far side it is none.
-      if ((found->get<double>() < 0) == lower) continue;
-      return Bad(place.Below(keyword), found->dump(), "a number of at most 18 digits");
+      const double value = found->get<double>();
+      if (std::fabs(value) >= 1e18 && (value < 0) == lower) continue;
+      return Bad(place.Below(keyword), found->dump(),
+                 fmt::format("a number of at most {} digits before and {} behind the point",
+                             kIntegerDigits, kFractionDigits));
     }
     const bool flag = schema.value(exclusive, Json()) == true;
     bound->magnitude.excluded = keyword == exclusive || flag;
