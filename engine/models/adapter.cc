@@ -152,7 +152,9 @@ absl::Status CheckRank(const PeftAdapter& peft, int64_t rank_max) {
       {.file = peft.config().path(),
        .field = "r",
        .value = fmt::format("{}", peft.rank_max()),
-       .expected = fmt::format("at most {}, the limit of this engine", rank_max)});
+       .expected = fmt::format("at most {}, the limit of this engine", rank_max),
+       .hint = "The limit is set when the engine starts: EngineOptions::adapter_rank_max, serve "
+               "--max-adapter-rank."});
 }
 
 size_t LinearCount(std::span<const AdapterTarget> targets) {

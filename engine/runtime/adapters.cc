@@ -1,6 +1,7 @@
 #include "engine/runtime/adapters.h"
 
 #include <algorithm>
+#include <set>
 #include <string_view>
 #include <utility>
 
@@ -34,12 +35,17 @@ absl::Status Unknown(const std::string& name) {
       {.field = "adapter", .value = name, .expected = "the name of a loaded adapter"});
 }
 
-// Of the files as they are, so that what is kept of an adapter's rows can be told from another's.
+// Of the weights that were bound (the file may have been replaced since) and the configuration, so
+// that what is kept of an adapter's rows can be told from another's.
 absl::StatusOr<std::string> Fingerprint(const PeftAdapter& peft) {
   base::Sha256 hash;
-  INHOUSE_ASSIGN_OR_RETURN(const auto weights, base::MappedFile::Open(peft.weights_path()));
   INHOUSE_ASSIGN_OR_RETURN(const auto config, base::MappedFile::Open(peft.config().path()));
-  hash.Update(weights->bytes());
+  for (const PeftModule& module : peft.modules()) {
+    const StoredTensor* tensor = module.a != nullptr ? module.a : module.bias;
+    if (tensor == nullptr) continue;
+    hash.Update(tensor->file->bytes());
+    break;  // all stand in one file
+  }
   hash.Update(config->bytes());
   return hash.FinishHex();
 }
@@ -51,8 +57,14 @@ absl::StatusOr<AdapterPlan> PlanAdapters(const Model& model, const KernelTable& 
   AdapterPlan plan{.rank_max = options.adapter_rank_max};
   if (options.adapters.empty()) return plan;
   const std::vector<AdapterTarget> targets = model.adapter_targets();
+  std::set<std::string> names;
   for (const AdapterSource& source : options.adapters) {
     INHOUSE_RETURN_IF_ERROR(CheckName(source.name));
+    if (!names.insert(source.name).second) {
+      return base::InputError(
+          absl::StatusCode::kAlreadyExists,
+          {.field = "adapter", .value = source.name, .expected = "each name once"});
+    }
     INHOUSE_ASSIGN_OR_RETURN(const auto peft, PeftAdapter::Open(source.path));
     INHOUSE_ASSIGN_OR_RETURN(const int64_t bytes, ModelAdapter::Bytes(*peft, targets, kernels));
     plan.rank_max = std::max(plan.rank_max, peft->rank_max());

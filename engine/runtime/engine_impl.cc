@@ -32,8 +32,7 @@ uint64_t RandomSeed() {
 
 EngineImpl::EngineImpl(LoadedModel loaded)
     : loaded_(std::move(loaded)),
-      cache_secret_(loaded_.options.cache_secret.empty() ? base::RandomSecret(32)
-                                                         : loaded_.options.cache_secret),
+      cache_secret_(base::RandomSecret(32)),
       pool_(loaded_.model->facts().page_bytes, loaded_.plan.pages),
       prefixes_(&pool_),
       scheduler_(loaded_.plan.limits, &prefixes_),
@@ -60,7 +59,6 @@ absl::StatusOr<std::unique_ptr<Session>> EngineImpl::Submit(GenerateRequest requ
   std::shared_ptr<const LoadedAdapter> adapter;
   if (!request.adapter.empty()) {
     INHOUSE_ASSIGN_OR_RETURN(adapter, loaded_.adapters->Find(request.adapter));
-    request.cache_identity += adapter->info.fingerprint;  // keys and values depend on it
   }
   std::shared_ptr<Grammar> grammar;
   if (!request.grammar.empty()) {
@@ -70,9 +68,10 @@ absl::StatusOr<std::unique_ptr<Session>> EngineImpl::Submit(GenerateRequest requ
   std::optional<PrefixKey> root;
   // A filling that was not computed is nobody's prefix.
   if (loaded_.options.prefix_cache && request.assume_cached == 0) {
-    root = RootKey(
-        cache_secret_,
-        {.tenant = request.tenant, .salt = request.cache_salt, .identity = request.cache_identity});
+    root =
+        RootKey(cache_secret_, {.tenant = request.tenant,
+                                .salt = request.cache_salt,
+                                .identity = adapter != nullptr ? adapter->info.fingerprint : ""});
   }
   std::string tenant = request.tenant;
   const int priority = request.priority;

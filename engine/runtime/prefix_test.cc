@@ -122,9 +122,6 @@ TEST(PrefixTest, PrefixesStayWithinTheirScope) {
   other = request;
   other.cache_salt = "clinic";
   EXPECT_EQ(Ask(*engine, other).cached, 0);
-  other = request;
-  other.cache_identity = "adapter";
-  EXPECT_EQ(Ask(*engine, other).cached, 0);
   // A salt cannot lead into another tenant's prefixes.
   other = request;
   other.tenant = "";

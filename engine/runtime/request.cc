@@ -155,6 +155,14 @@ absl::StatusOr<TokenId> Request::Choose(std::span<const float> logits) {
   INHOUSE_RETURN_IF_ERROR(FillMask(logits.size()));
   const std::vector<TokenId> banned = Banned(logits.size());
   if (request_.allowed_ids.empty()) return sampler_.Sample(logits, banned, mask_);
+  const bool none_left =
+      std::all_of(request_.allowed_ids.begin(), request_.allowed_ids.end(), [&banned](TokenId id) {
+        return std::find(banned.begin(), banned.end(), id) != banned.end();
+      });
+  if (mask_.empty() && none_left) {
+    return base::InvalidInput(
+        {.field = "allowed_token_ids", .expected = "a token that min_tokens and bad_words leave"});
+  }
   allowed_logits_.assign(logits.size(), -std::numeric_limits<float>::infinity());
   for (const TokenId id : request_.allowed_ids) {
     allowed_logits_[static_cast<size_t>(id)] = logits[static_cast<size_t>(id)];
@@ -184,7 +192,11 @@ bool Request::OnNextLogits(std::span<const float> logits) {
   }
   const TokenId id = *next;
   sampler_.Accept(id);
-  if (guide_) guide_->Accept(id);
+  if (guide_ && !guide_->Accept(id) && !IsEnd(id)) {
+    End(FinishReason::kError,
+        absl::InternalError("The grammar refuses a token that it had offered: it nests too deep."));
+    return true;
+  }
   TokenEvent event;
   event.ids = {id};
   if (request_.logprobs >= 0)

@@ -18,6 +18,9 @@ void StepPace::Observe(int64_t answer_rows, int64_t prompt_rows, double ms) {
   }
   // A short prompt alone pays for the whole pass over the weights: that is no price of a row.
   if (answer_rows == 0 && prompt_rows < kRowsMin) return;
+  // With prompts it took so long: without them it takes no longer. Under load no step is without,
+  // and what was slow once must not count for ever.
+  if (answer_rows > 0) answers_ms_ = std::min(answers_ms_, ms);
   const double extra = answer_rows == 0 ? ms : std::max(ms - answers_ms_, ms / 8);
   row_ms_ = Follow(row_ms_, extra / static_cast<double>(prompt_rows));
 }

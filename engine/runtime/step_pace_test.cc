@@ -46,5 +46,16 @@ TEST(StepPaceTest, OneSlowStepIsForgotten) {
   EXPECT_NEAR(static_cast<double>(pace.prompt_rows()), static_cast<double>(before), 10);
 }
 
+// Answers that were slow have ended, and since then no step came without prompts.
+TEST(StepPaceTest, SlowAnswersOfThePastAreForgottenUnderLoad) {
+  StepPace pace(100, 512);
+  pace.Observe(8, 0, 300);
+  for (int i = 0; i < 20; ++i) {
+    const int64_t rows = pace.prompt_rows();
+    pace.Observe(1, rows, 10 + 0.5 * static_cast<double>(rows));
+  }
+  EXPECT_GT(pace.prompt_rows(), StepPace::kRowsMin);
+}
+
 }  // namespace
 }  // namespace inhouse::engine

@@ -71,7 +71,11 @@ std::optional<Step> Scheduler::Next() {
     // Prefills block each other's last pages: the last of them steps back.
     INHOUSE_CHECK(running_.size() > 1, kOneFits);
     Preempt();
+    // What was freed is for those that run: whoever waits, the preempted one too, would block them
+    // again.
+    const std::vector<Sequence*> waiting = std::exchange(waiting_, {});
     AddPrefills(&step);
+    waiting_.insert(waiting_.end(), waiting.begin(), waiting.end());
   }
   if (step.parts.empty()) return std::nullopt;
   // Slices refer to page lists, which no longer change.
@@ -120,8 +124,8 @@ int64_t Scheduler::Reuse(Sequence* sequence) {
 
 void Scheduler::CountHits(Sequence* sequence, int64_t tokens) {
   if (!sequence->root || sequence->every_row()) return;
-  if (!std::exchange(sequence->looked_up, true)) prefix_queries_ += sequence->prompt_tokens;
   if (sequence->preempted) return;  // what it finds was computed for itself
+  if (!std::exchange(sequence->looked_up, true)) prefix_queries_ += sequence->prompt_tokens;
   sequence->cached += tokens;
   prefix_hits_ += tokens;
 }
@@ -229,6 +233,11 @@ void Scheduler::YieldToPriority() {
   const Sequence* best = *std::ranges::min_element(waiting_, Before);
   const int64_t chunk = std::min(best->pending(), limits_.rows);
   const int64_t pages = (chunk + kPageTokens - 1) / kPageTokens;
+  int64_t could = cache_->available();  // at most, if all of a higher number step back
+  for (const Sequence* s : running_) {
+    if (s->priority > best->priority) could += static_cast<int64_t>(s->pages.size());
+  }
+  if (running() < limits_.sequences && could < pages) return;
   while (!running_.empty() && running_.back()->priority > best->priority &&
          (running() >= limits_.sequences || cache_->available() < pages)) {
     Preempt();

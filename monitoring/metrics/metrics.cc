@@ -139,6 +139,7 @@ struct ModelMetrics {
       if (use.running > 0) running += (running.empty() ? "" : ",") + use.name;
       if (use.waiting > 0) waiting += (waiting.empty() ? "" : ",") + use.name;
     }
+    absl::MutexLock lock(&adapters_mutex);
     if (adapters_now != nullptr) adapters->Remove(adapters_now);
     adapters_now = &adapters->Add({{"max_lora", std::to_string(stats.adapters_max)},
                                    {"running_lora_adapters", running},
@@ -166,7 +167,8 @@ struct ModelMetrics {
   Histogram *request_prompt, *request_generation, *request_max, *request_n;
   Family<Counter>* success;
   Family<Gauge>* adapters;
-  Gauge* adapters_now = nullptr;
+  absl::Mutex adapters_mutex;
+  Gauge* adapters_now ABSL_GUARDED_BY(adapters_mutex) = nullptr;
 };
 
 }  // namespace

@@ -38,7 +38,7 @@ struct EngineOptions {
   int threads = 0;         // 0: the physical cores that the process may use
   std::string isa = {};    // kernel level by name; "" = best supported
   // Of the activations that meet weights stored as integers: 16, or 8 for a faster prefill that
-  // costs accuracy (docs/decisions/0002). Other weights do not care.
+  // costs accuracy (docs/decisions/0008). Other weights do not care.
   int activation_bits = 16;
   int64_t context_tokens = 0;    // of one sequence; 0: the model's own, as far as memory allows
   std::string kv_type = "auto";  // of the KV cache: f32, f16, bf16, fp8; auto: as the weights ask
@@ -52,9 +52,6 @@ struct EngineOptions {
   double step_ms = 250;
   int queue_max = 256;       // waiting requests; more are refused
   bool prefix_cache = true;  // prompts share the pages of prefixes that were computed before
-  // From which the keys of shared prefixes are derived, so that no tenant can name another's;
-  // "" = a random one for each start.
-  std::string cache_secret = {};
   std::vector<AdapterSource> adapters = {};  // loaded with the model
   int adapters_max = 8;                      // at the same time, also those loaded later
   int64_t adapter_rank_max = 0;  // of one loaded later; 0: no greater than those of `adapters`
@@ -77,16 +74,16 @@ struct GenerateRequest {
   // On whose behalf: pages of prefixes are shared within a tenant only. Given by the server from
   // what it knows of the client, never by the client.
   std::string tenant = {};
-  int priority = 0;                 // lower numbers are served first, as in vLLM
-  std::string cache_salt = {};      // the client's own: separates its prefixes further
-  std::string cache_identity = {};  // what else the cached rows depend on: the adapter
-  std::string adapter = {};         // the name of a loaded one; "": the base model
+  int priority = 0;             // lower numbers are served first, as in vLLM
+  std::string cache_salt = {};  // the client's own: separates its prefixes further
+  std::string adapter = {};     // the name of a loaded one; "": the base model
   SamplingOptions sampling = {};
   int64_t max_tokens = 16;             // >= 0; bounded by the context
   int64_t min_tokens = 0;              // no end token before
   std::vector<std::string> stop = {};  // the answer ends before the first of these
   std::vector<TokenId> stop_ids = {};  // in addition to the model's own end tokens
-  // Only these are chosen, end tokens among them if they are named; none: all.
+  // Only these are chosen, end tokens among them if they are named; none: all. Where a grammar
+  // leaves none of them, the grammar decides.
   std::vector<TokenId> allowed_ids = {};
   // The last token of such a row is not chosen where its others were the last of the answer.
   std::vector<std::vector<TokenId>> bad_sequences = {};
