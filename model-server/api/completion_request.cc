@@ -33,6 +33,11 @@ void CheckTogether(const ModelBounds& bounds, Fields* fields, const CompletionRe
     fields->Fail(InvalidRequest("best_of", "invalid_value",
                                 "Invalid 'best_of': answers cannot be ranked while they stream."));
   }
+  if (request.params.thinking_budget) {
+    fields->Fail(InvalidRequest("thinking_token_budget", "unsupported_parameter",
+                                "Unsupported parameter: 'thinking_token_budget'. A text completion "
+                                "has no reasoning; use /v1/chat/completions."));
+  }
   if (request.suffix && request.echo) {
     fields->Fail(
         InvalidRequest("suffix", "invalid_value", "'suffix' cannot be used together with 'echo'."));

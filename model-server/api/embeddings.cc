@@ -2,6 +2,7 @@
 
 #include <bit>
 #include <cmath>
+#include <limits>
 #include <utility>
 
 #include "absl/strings/escaping.h"
@@ -62,6 +63,9 @@ std::optional<ApiError> ReadEmbeddingRequest(const Json& body, int64_t vocab_siz
   ReadEncoding(&fields, &out->base64);
   fields.Int("dimensions", 1, hidden_size, &out->dimensions);
   fields.Bool("add_special_tokens", &out->add_special_tokens);
+  int64_t priority = 0;
+  fields.Int("priority", 0, std::numeric_limits<int32_t>::max(), &priority);
+  out->priority = static_cast<int>(priority);
   std::optional<ApiError> error = fields.TakeError();
   if (error && error->code == kForeignIdCode) {
     return ForeignIds(error->param, fmt::format("expected token ids from 0 to {}", vocab_size - 1));

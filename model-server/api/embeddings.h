@@ -15,6 +15,7 @@ struct EmbeddingRequest {
   bool base64 = false;                     // else arrays of numbers
   std::optional<int64_t> dimensions = {};  // so many first values, brought back to length 1
   bool add_special_tokens = true;
+  int priority = 0;  // lower numbers are served first
 };
 
 inline constexpr size_t kEmbeddingInputsMax = 2048;  // OpenAI's limit

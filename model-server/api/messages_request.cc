@@ -213,6 +213,7 @@ void AddThinking(const Json& body, Translation* to) {
     to->chat["thinking"]["type"] = type == "disabled" ? "disabled" : "enabled";
     if (type == "enabled" && thinking->contains("budget_tokens")) {
       to->chat["thinking_token_budget"] = (*thinking)["budget_tokens"];
+      to->names.emplace_back("thinking_token_budget", "thinking.budget_tokens");
     }
   }
 }

@@ -22,8 +22,8 @@ constexpr std::string_view kSampling =
     R"("n":{"type":["integer","null"],"minimum":1,"maximum":16},)"
     R"("max_tokens":{"type":["integer","null"],"minimum":1},)"
     R"("min_tokens":{"type":["integer","null"],"minimum":0},)"
-    R"("stop":{"anyOf":[{"type":"null"},{"type":"string","minLength":1,"maxLength":256},)"
-    R"({"type":"array","maxItems":16,"items":{"type":"string","minLength":1,"maxLength":256}}]},)"
+    R"("stop":{"anyOf":[{"type":"null"},{"type":"string","minLength":1,"maxLength":1024},)"
+    R"({"type":"array","maxItems":16,"items":{"type":"string","minLength":1,"maxLength":1024}}]},)"
     R"("stop_token_ids":{"type":["array","null"],"items":{"type":"integer","minimum":0}},)"
     R"("allowed_token_ids":{"type":["array","null"],"items":{"type":"integer","minimum":0}},)"
     R"("bad_words":{"type":["array","null"],"items":{"type":"string","minLength":1}},)"
@@ -58,9 +58,10 @@ constexpr std::string_view kFunctionTools =
 std::string ChatSchema() {
   return fmt::format(
       R"({{"type":"object","required":["model","messages"],"properties":{{{}"messages":{{"type":)"
-      R"("array","minItems":1,"items":{{"type":"object","required":["role","content"],)"
+      R"("array","minItems":1,"items":{{"type":"object","required":["role"],)"
       R"("properties":{{"role":{{"enum":["system","developer","user","assistant","tool"]}},)"
-      R"("content":{},"name":{{"type":"string"}},"tool_call_id":{{"type":"string"}},)"
+      R"("content":{{"anyOf":[{{"type":"null"}},{}]}},"tool_calls":{{"type":["array","null"]}},)"
+      R"("name":{{"type":"string"}},"tool_call_id":{{"type":"string"}},)"
       R"("reasoning_content":{{"type":["string","null"]}}}}}}}},)"
       R"("max_completion_tokens":{{"type":["integer","null"],"minimum":1}},)"
       R"("logprobs":{{"type":["boolean","null"]}},)"

@@ -96,7 +96,9 @@ void AddItem(const Json& item, const std::string& path, Translation* to) {
 }
 
 void AddInput(const Json& body, Translation* to) {
-  const std::string instructions = TextMember(body, "instructions");
+  std::string instructions;
+  to->fields->Text("instructions", &instructions);
+  if (!to->fields->ok()) return;
   if (!instructions.empty()) to->Add("system", "instructions")["content"] = instructions;
   const auto input = body.find("input");
   if (input == body.end() || input->is_null()) return to->fields->FailRequired("input");
@@ -191,7 +193,8 @@ void AddLogprobs(const Json& body, Translation* to) {
   const bool wanted =
       include.is_array() &&
       std::find(include.begin(), include.end(), "message.output_text.logprobs") != include.end();
-  if (!wanted && body.value("top_logprobs", Json(0)) == 0) return;
+  const Json top = body.value("top_logprobs", Json());
+  if (!wanted && (top.is_null() || top == 0)) return;
   to->chat["logprobs"] = true;
   if (body.contains("top_logprobs")) to->chat["top_logprobs"] = body["top_logprobs"];
 }
@@ -236,7 +239,7 @@ constexpr std::array<std::string_view, 21> kTranslated = {"input",
                                                           "stream_options",
                                                           "response_format",
                                                           "reasoning_effort",
-                                                          "thinking_token_budget",
+                                                          "prompt_logprobs",
                                                           "prompt",
                                                           "echo",
                                                           "prefix",

@@ -52,7 +52,7 @@ class ResponsesWriter final : public ChatWriter {
 
   std::string End(const AnswerUsage& usage) override {
     std::string out;
-    Close(&out);
+    Close(&out, Status());
     const char* status = Status();
     return out + ResponseEvent(fmt::format("response.{}", status), status, &usage);
   }
@@ -164,7 +164,7 @@ class ResponsesWriter final : public ChatWriter {
     Emit("response.function_call_arguments.delta", &json, out);
   }
 
-  void Close(std::string* out) {
+  void Close(std::string* out, std::string_view status = "completed") {
     if (!std::exchange(open_, false)) return;
     const Item& item = items_.back();
     if (item.kind == Kind::kCall) {
@@ -184,7 +184,7 @@ class ResponsesWriter final : public ChatWriter {
       Emit("response.content_part.done", &part, out);
     }
     JsonWriter json = ItemEvent("response.output_item.done");
-    WriteItem(item, "completed", &json);
+    WriteItem(item, status, &json);
     Emit("response.output_item.done", &json, out);
   }
 

@@ -86,7 +86,11 @@ class SqliteStore final : public BatchStore {
   void Sweep() {
     for (const auto& entry : fs::directory_iterator(directory_ + "/files")) {
       const std::string name = entry.path().filename().string();
-      if (!File(name).ok()) fs::remove(entry.path());
+      // Only what is surely ours, and surely without a row: not a stranger's file in the same
+      // place, and nothing because the database could not be read.
+      if (name.starts_with("file-") && absl::IsNotFound(File(name).status())) {
+        fs::remove(entry.path());
+      }
     }
   }
 
@@ -141,7 +145,9 @@ class SqliteStore final : public BatchStore {
   absl::Status RemoveExpiredFiles(int64_t now) override {
     std::vector<std::string> ids;
     INHOUSE_RETURN_IF_ERROR(Try([&] {
-      SQLite::Statement row(db_, "SELECT id FROM files WHERE expires_at BETWEEN 1 AND ?");
+      SQLite::Statement row(db_,
+                            "SELECT id FROM files WHERE expires_at BETWEEN 1 AND ? AND id NOT IN "
+                            "(SELECT input_file FROM batches WHERE status IN (0, 2, 3, 6))");
       row.bind(1, now);
       while (row.executeStep()) ids.push_back(row.getColumn(0).getString());
       return absl::OkStatus();

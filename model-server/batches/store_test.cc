@@ -67,9 +67,11 @@ TEST_F(StoreTest, ExpiredFilesGo) {
 
 TEST_F(StoreTest, ContentsWithoutARowAreSwept) {
   AddFile("a");
-  std::ofstream(directory_ + "/files/orphan") << "left by a crash";
+  std::ofstream(directory_ + "/files/file-orphan") << "left by a crash";
+  std::ofstream(directory_ + "/files/notes.txt") << "not ours";
   Open();
-  EXPECT_FALSE(fs::exists(directory_ + "/files/orphan"));
+  EXPECT_FALSE(fs::exists(directory_ + "/files/file-orphan"));
+  EXPECT_TRUE(fs::exists(directory_ + "/files/notes.txt"));
   EXPECT_EQ(*store_->Content("a"), "abc");
 }
 

@@ -104,7 +104,8 @@ void BatchRunner::Pump() {
       if (run.in_flight > 0 || !run.waiting.empty()) return;
     }
     if (run.in_flight > 0) return;  // what was sent is answered before the end
-    const bool whole = run.answered.size() >= run.lines.size();
+    // Against what was validated: of a file that is gone by now no line can be read.
+    const bool whole = static_cast<int64_t>(run.answered.size()) >= run.batch.total;
     if (!Finish(cancelled ? BatchStatus::kCancelled
                           : (whole ? BatchStatus::kCompleted : BatchStatus::kExpired))) {
       return;

@@ -315,6 +315,7 @@ void StartChat(ChatRequest chat, std::unique_ptr<ChatWriter> writer, GenerationS
                           .forced_calls = !chat.tool_choice.forced.is_null()};
   setup.params = std::move(chat.params);
   const size_t n = requests.size();
+  setup.per_prompt = static_cast<int64_t>(n);
   Generation::Launch(
       std::make_shared<ChatGeneration>(std::move(setup), output, std::move(writer), n),
       std::move(requests));

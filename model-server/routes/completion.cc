@@ -234,6 +234,7 @@ void RunCompletion(const std::shared_ptr<const Request>& http, GenerationSetup s
   }
   setup.head = setup.context->NewHead("cmpl-", completion.model, completion.params);
   setup.params = std::move(completion.params);
+  setup.per_prompt = static_cast<int64_t>(output.per_prompt);
   const size_t sequences = requests.size();
   Generation::Launch(
       std::make_shared<CompletionGeneration>(std::move(setup), std::move(output), sequences),

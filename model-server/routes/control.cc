@@ -125,8 +125,17 @@ void HandleModel(const Exchange& exchange) {
 void HandleOpenApi(const Exchange& exchange) {
   const Context& context = *exchange.context;
   const bool loading = context.state.load() == ServingState::kLoading;
-  SendJson(exchange, OpenApiJson(context.options.version,
-                                 loading ? std::vector<std::string>() : context.model.names));
+  std::vector<std::string> names;  // those that the caller may use, as in /v1/models
+  if (!loading) {
+    for (const std::string& name : context.model.names) {
+      if (MayUse(exchange, name)) names.push_back(name);
+    }
+    for (const engine::AdapterInfo& adapter : context.model.engine->adapters()) {
+      std::string id = context.model.names.front() + ":" + adapter.name;
+      if (MayUse(exchange, id)) names.push_back(std::move(id));
+    }
+  }
+  SendJson(exchange, OpenApiJson(context.options.version, names));
 }
 
 // As in vLLM: with it, /tokenize and /detokenize, lm-eval needs no tokenizer of its own.

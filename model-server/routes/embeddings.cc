@@ -104,6 +104,7 @@ std::optional<ApiError> Prepare(const Request& http, const Context& context,
   GenerateParams params;
   if (auto error = CheckModel(context, embedding->model, &params)) return error;
   params.max_tokens = 0;
+  params.priority = embedding->priority;
   for (size_t i = 0; i < embedding->inputs.size(); ++i) {
     std::vector<engine::TokenId> ids;
     if (auto error = InputIds(context, *embedding, i, &ids)) return error;

@@ -25,7 +25,7 @@ int64_t PromptTokens(const GenerationSetup& setup,
   for (const engine::GenerateRequest& request : requests) {
     tokens += static_cast<int64_t>(request.prompt_ids.size());
   }
-  return tokens / std::max<int64_t>(setup.params.n, 1);
+  return tokens / setup.per_prompt;
 }
 
 }  // namespace
@@ -214,7 +214,7 @@ void Generation::RecordCall(size_t index, const monitoring::RequestRecord& recor
     call.decode_ms = 1000 * record.decode_seconds.value_or(0);
     if (record.first_token_seconds) call.first_token_ms = 1000 * *record.first_token_seconds;
   }
-  if (index % static_cast<size_t>(std::max<int64_t>(setup_.params.n, 1)) == 0) {
+  if (index % static_cast<size_t>(setup_.per_prompt) == 0) {
     call.prompt_tokens += record.prompt_tokens;
     call.cached_tokens += sequences_[index].usage.cached_tokens;
   }
@@ -239,6 +239,10 @@ void Generation::Leave() {
 void Generation::Abort(const ApiError& error) {
   if (left_) return;
   const auto self = shared_from_this();
+  // What the others have cost is charged and logged, which happens before the answer ends.
+  for (size_t i = 0; i < sequences_.size(); ++i) {
+    if (!sequences_[i].ended) RecordEnd(i, {}, "abort");
+  }
   if (streams()) {
     setup_.writer->Write(ErrorEvent(error));
     setup_.writer->End();

@@ -23,6 +23,7 @@ struct GenerationSetup {
   std::shared_ptr<Call> call = {};  // never null
   AnswerHead head = {};
   GenerateParams params = {};
+  int64_t per_prompt = 1;  // sequences that share a prompt
   SteadyTime arrival = {};
 };
 
