@@ -100,6 +100,7 @@ absl::Status RunCompare(CompareFlags& flags) {
     model->threads = flags.threads;
     model->isa = flags.isa;
     model->max_sequences = 1;
+    model->prefix_cache = false;  // every measured answer computes its whole prompt
     // Room for a window, and for the answer by which speed is measured.
     model->context_tokens = options.context + 64;
   }

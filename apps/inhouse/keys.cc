@@ -144,11 +144,11 @@ int Rotate(Flags& flags) {
       guard::EditKeys(flags.file, [&](std::vector<KeyRecord>* keys) -> absl::Status {
         INHOUSE_ASSIGN_OR_RETURN(KeyRecord* const key, guard::FindKey(keys, flags.key));
         const absl::Time now = absl::Now();
-        if (key->revoked <= now) {
+        if (key->revoked <= now || key->expires <= now) {
           return base::InputError(absl::StatusCode::kFailedPrecondition,
                                   {.field = "KEY",
                                    .value = flags.key,
-                                   .expected = "a key that is not revoked",
+                                   .expected = "a key that is neither revoked nor expired",
                                    .hint = "`inhouse keys create` makes a new one."});
         }
         INHOUSE_ASSIGN_OR_RETURN(text, guard::AddSecret(key, {.grace = *grace, .now = now}));

@@ -198,7 +198,9 @@ void CatchHangups() {
   had_terminal = HasTerminal();
   struct sigaction action = {};
   action.sa_handler = OnHangup;
-  sigaction(SIGHUP, &action, nullptr);
+  struct sigaction before = {};
+  sigaction(SIGHUP, &action, &before);
+  if (before.sa_handler == SIG_IGN) had_terminal = false;  // nohup: it is to outlive the terminal
 }
 
 bool TakeHangup() {

@@ -38,6 +38,7 @@ void VisitServer(Visitor& visit, ServeSettings& s) {
   visit.Number("write_seconds", s.write_seconds, kSeconds);
   visit.Number("keep_alive_seconds", s.keep_alive_seconds, {0.1, 3600});
   visit.Number("drain_seconds", s.drain_seconds, {0, 86400});
+  visit.Text("batches_dir", s.batches_dir);
   visit.Section("tls");
   visit.Text("cert", s.server.tls.cert_file);
   visit.Text("key", s.server.tls.key_file);
@@ -66,6 +67,11 @@ void VisitModel(Visitor& visit, ServeSettings& s) {
   visit.Choice("kv_type", s.engine.kv_type, {"auto", "f32", "f16", "bf16", "fp8"});
   visit.Int("activation_bits", s.engine.activation_bits, {8, 16});
   visit.Text("packed", s.engine.packed);
+  visit.List("adapters", s.adapters);
+  visit.Text("adapter_root", s.adapter_root);
+  visit.Int("max_adapters", s.engine.adapters_max, {1, 10'000});
+  visit.Int("max_adapter_rank", s.engine.adapter_rank_max, {1, 4096});
+  visit.Int("adapter_mib", s.adapter_mib, {0, 1 << 24});
 }
 
 template <typename Visitor>
@@ -202,6 +208,9 @@ void ServeSettings::Apply() {
 void ReadSettings(const base::ConfigFile& file, ServeSettings* settings) {
   Reader reader(file);
   VisitAll(reader, *settings);
+  if (const int bits = settings->engine.activation_bits; bits != 8 && bits != 16) {
+    file.root().Table("model").Refuse("activation_bits", std::to_string(bits), "8 or 16");
+  }
   const base::ConfigTable tls = file.root().Table("tls");
   const model_server::TlsOptions& options = settings->server.tls;
   if (options.cert_file.empty() != options.key_file.empty()) {

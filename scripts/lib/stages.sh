@@ -47,12 +47,13 @@ count_files() {
     running=$((running + 1))
   done
   wait
-  for file in "$@"; do tally "$file" "$(< "$(log_of "$file").status")"; done
+  for file in "$@"; do tally "$file" "$(cat "$(log_of "$file").status" || echo 1)"; done
 }
 
 python_file() {
   local file=$1 log status=0
   log=$(log_of "$file")
+  rm -f "$log.status"
   case $file in
     *_test.py) "$PYTHON" tests/run_python.py "$file" < /dev/null > "$log" 2>&1 || status=$? ;;
     *) "$PYTHON" "$file" < /dev/null > "$log" 2>&1 || status=$? ;;
