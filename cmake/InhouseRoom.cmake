@@ -1,3 +1,15 @@
+# Takes the headers of InhousePrecompiled.cmake, if the build has them. They hold for the flags and
+# definitions with which they were compiled, so the target gets those too; a directory whose own flags
+# differ says INHOUSE_NO_PRECOMPILE.
+function(inhouse_precompile target name)
+  get_directory_property(no_precompile INHOUSE_NO_PRECOMPILE)
+  if(INHOUSE_PRECOMPILE AND NOT no_precompile)
+    target_compile_options(${target} PRIVATE -pthread)
+    target_compile_definitions(${target} PRIVATE $<TARGET_PROPERTY:inhouse_precompiled,INTERFACE_COMPILE_DEFINITIONS>)
+    target_precompile_headers(${target} REUSE_FROM inhouse_${name})
+  endif()
+endfunction()
+
 # One room of the house is one static library with a file set of public headers.
 #
 #   inhouse_room(NAME engine_tensor
@@ -23,6 +35,13 @@ function(inhouse_room)
   target_link_libraries(${target} ${scope} ${ROOM_DEPS})
   if(ROOM_PRIVATE_DEPS)
     target_link_libraries(${target} PRIVATE ${ROOM_PRIVATE_DEPS})
+  endif()
+  if(ROOM_SOURCES)
+    if("nlohmann_json::nlohmann_json" IN_LIST ROOM_DEPS OR "nlohmann_json::nlohmann_json" IN_LIST ROOM_PRIVATE_DEPS)
+      inhouse_precompile(${target} precompiled_json)
+    else()
+      inhouse_precompile(${target} precompiled)
+    endif()
   endif()
   set_target_properties(${target} PROPERTIES VERIFY_INTERFACE_HEADER_SETS ON)
 endfunction()
@@ -57,6 +76,7 @@ function(inhouse_test)
   cmake_parse_arguments(T "" "NAME" "SOURCES;DEPS;LABELS" ${ARGN})
   add_executable(${T_NAME} ${T_SOURCES})
   target_link_libraries(${T_NAME} PRIVATE ${T_DEPS} GTest::gtest GTest::gtest_main)
+  inhouse_precompile(${T_NAME} precompiled_test)
   if(INHOUSE_SANITIZE MATCHES "thread")
     target_link_libraries(${T_NAME} PRIVATE inhouse_absl_under_tsan)
   endif()

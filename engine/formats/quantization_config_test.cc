@@ -56,7 +56,7 @@ TEST(QuantizationConfigTest, GroupsTargetModules) {
 TEST(QuantizationConfigTest, AnEvilPatternEnds) {
   const QuantizationConfig config = Read(R"({"quantization_config": {
     "quant_method": "compressed-tensors", "config_groups": {}, "ignore": ["re:(a+)+$"]}})");
-  EXPECT_FALSE(config.ignore.Matches(std::string(60, 'a') + "b"));
+  EXPECT_FALSE(config.ignore.Matches(std::string(60, 'a').append("b")));
   EXPECT_TRUE(config.ignore.Matches("aaaa"));
 }
 

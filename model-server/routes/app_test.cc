@@ -230,7 +230,7 @@ TEST_F(AppTest, CompletionStreamJoinsToTheWhole) {
     for (const json& token : choice["logprobs"]["tokens"]) tokens.push_back(token);
     for (const json& offset : choice["logprobs"]["text_offset"]) offsets.push_back(offset);
   }
-  EXPECT_EQ(text, whole["text"]);
+  EXPECT_EQ(text, whole["text"].get<std::string>());
   EXPECT_EQ(tokens, whole["logprobs"]["tokens"]);
   EXPECT_EQ(offsets, whole["logprobs"]["text_offset"]);
 }
