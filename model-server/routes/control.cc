@@ -8,6 +8,7 @@
 #include "base/utf8.h"
 #include "model-server/api/json_writer.h"
 #include "model-server/api/openapi.h"
+#include "model-server/routes/model_swap.h"
 
 namespace inhouse::model_server {
 namespace {
@@ -45,11 +46,12 @@ void WriteAdapter(const ServedModel& model, const std::string& id, const std::st
   json->EndObject();
 }
 
-// The list is there while the server drains: what is being answered goes on.
-bool SendIfLoading(const Exchange& exchange) {
-  if (exchange.context->state.load() != ServingState::kLoading) return false;
-  exchange.writer->Send(ErrorResponse(*CheckServing(*exchange.context)));
-  return true;
+// The list is there while the server drains: what is being answered goes on. Null: there is no
+// model, and that was answered.
+ModelRef ModelOrError(const Exchange& exchange) {
+  ModelRef model = exchange.context->models.current();
+  if (model == nullptr) exchange.writer->Send(ErrorResponse(NoModel(*exchange.context)));
+  return model;
 }
 
 // A key sees the models that it may use.
@@ -70,9 +72,9 @@ void HandleReady(const Exchange& exchange) {
 
 void HandleMetrics(const Exchange& exchange) {
   Context& context = *exchange.context;
-  if (context.state.load() != ServingState::kLoading) {
-    context.metrics->SetEngine(context.model.engine->stats());
-  }
+  context.metrics->SetEngine(context.models.Stats());
+  context.metrics->SetModels(static_cast<int64_t>(context.models.living().size()),
+                             context.swap->running());
   Response response{.body = context.metrics->Text()};
   response.headers.Add("Content-Type", "text/plain; version=0.0.4; charset=utf-8");
   exchange.writer->Send(std::move(response));
@@ -88,8 +90,9 @@ void HandleVersion(const Exchange& exchange) {
 }
 
 void HandleModels(const Exchange& exchange) {
-  if (SendIfLoading(exchange)) return;
-  const ServedModel& model = exchange.context->model;
+  const ModelRef served = ModelOrError(exchange);
+  if (served == nullptr) return;
+  const ServedModel& model = *served;
   JsonWriter json;
   json.BeginObject().Key("object").String("list").Key("data").BeginArray();
   for (const std::string& name : model.names) {
@@ -104,8 +107,9 @@ void HandleModels(const Exchange& exchange) {
 }
 
 void HandleModel(const Exchange& exchange) {
-  if (SendIfLoading(exchange)) return;
-  const ServedModel& model = exchange.context->model;
+  const ModelRef served = ModelOrError(exchange);
+  if (served == nullptr) return;
+  const ServedModel& model = *served;
   const auto adapter =
       model.IsNamed(exchange.parameter) ? std::nullopt : model.FindAdapter(exchange.parameter);
   const bool there = model.IsNamed(exchange.parameter) || adapter;
@@ -124,14 +128,14 @@ void HandleModel(const Exchange& exchange) {
 // There from the first moment on; the names of the models come with them.
 void HandleOpenApi(const Exchange& exchange) {
   const Context& context = *exchange.context;
-  const bool loading = context.state.load() == ServingState::kLoading;
+  const ModelRef model = context.models.current();
   std::vector<std::string> names;  // those that the caller may use, as in /v1/models
-  if (!loading) {
-    for (const std::string& name : context.model.names) {
+  if (model != nullptr) {
+    for (const std::string& name : model->names) {
       if (MayUse(exchange, name)) names.push_back(name);
     }
-    for (const engine::AdapterInfo& adapter : context.model.engine->adapters()) {
-      std::string id = context.model.names.front() + ":" + adapter.name;
+    for (const engine::AdapterInfo& adapter : model->engine->adapters()) {
+      std::string id = model->names.front() + ":" + adapter.name;
       if (MayUse(exchange, id)) names.push_back(std::move(id));
     }
   }
@@ -140,8 +144,9 @@ void HandleOpenApi(const Exchange& exchange) {
 
 // As in vLLM: with it, /tokenize and /detokenize, lm-eval needs no tokenizer of its own.
 void HandleTokenizerInfo(const Exchange& exchange) {
-  if (SendIfLoading(exchange)) return;
-  const engine::Engine& engine = *exchange.context->model.engine;
+  const ModelRef model = ModelOrError(exchange);
+  if (model == nullptr) return;
+  const engine::Engine& engine = *model->engine;
   const engine::Tokenizer& tokenizer = *engine.tokenizer();
   JsonWriter json;
   const auto token = [&](std::string_view key, std::optional<engine::TokenId> id) {

@@ -87,7 +87,7 @@ absl::StatusOr<std::unique_ptr<engine::Session>> Generation::Submit(
       if (const auto self = weak.lock()) self->OnEvent(index, std::move(event));
     });
   };
-  auto session = setup_.context->model.engine->Submit(std::move(request), on_event);
+  auto session = setup_.model->engine->Submit(std::move(request), on_event);
   if (session.ok()) sequences_[index].submitted = true;
   return session;
 }
@@ -274,7 +274,7 @@ void Generation::SendWhole(Response response) {
 }
 
 TokenScore Generation::Score(const engine::TokenLogprob& logprob, size_t top_max) const {
-  const engine::Tokenizer& tokenizer = *setup_.context->model.engine->tokenizer();
+  const engine::Tokenizer& tokenizer = *setup_.model->engine->tokenizer();
   TokenScore score{.token = std::string(tokenizer.TokenBytes(logprob.id)),
                    .in_text = !tokenizer.IsSpecial(logprob.id),
                    .logprob = logprob.logprob};
@@ -287,7 +287,7 @@ TokenScore Generation::Score(const engine::TokenLogprob& logprob, size_t top_max
 }
 
 std::string Generation::PromptLogprobs(const engine::TokenEvent& event) const {
-  const engine::Tokenizer& tokenizer = *setup_.context->model.engine->tokenizer();
+  const engine::Tokenizer& tokenizer = *setup_.model->engine->tokenizer();
   const auto top_max = static_cast<size_t>(setup_.params.prompt_logprobs.value_or(0));
   std::vector<std::vector<PromptCandidate>> places;
   places.reserve(event.prompt_logprobs.size());

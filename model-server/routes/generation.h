@@ -19,6 +19,7 @@ using SteadyTime = std::chrono::steady_clock::time_point;
 // What belongs to every kind of answer.
 struct GenerationSetup {
   Context* context = nullptr;
+  ModelRef model = {};  // never null; that of the request's beginning, whatever is served later
   std::shared_ptr<ResponseWriter> writer = {};
   std::shared_ptr<Call> call = {};  // never null
   AnswerHead head = {};
