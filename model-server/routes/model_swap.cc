@@ -11,6 +11,7 @@
 #include "base/sha256.h"
 #include "base/status.h"
 #include "fmt/format.h"
+#include "model-server/routes/carry_over.h"
 
 namespace inhouse::model_server {
 namespace {
@@ -36,87 +37,10 @@ std::string DefaultName(const engine::ModelInfo& info) {
   return name;
 }
 
-// Anonymous memory that comes back when the model is freed. Mapped panels are page cache, which
-// the system counts as available all the time.
-struct Memory {
-  int64_t held = 0;      // in use now
-  int64_t promised = 0;  // will be in use, but is not yet, or not for the system's eyes
-};
-
-Memory MemoryOf(const ServedModel& model) {
-  const engine::ByteSize& bytes = model.engine->info().bytes;
-  const engine::EngineStats stats = model.engine->stats();
-  const int64_t pages = std::max<int64_t>(stats.kv_pages_total, 1);
-  const int64_t touched = bytes.kv / pages * (stats.kv_pages_used + stats.kv_pages_cached);
-  int64_t adapters = 0;
-  for (const engine::AdapterInfo& info : model.engine->adapters()) adapters += info.bytes;
-  const bool mapped = !model.engine->info().load.packed.empty();
-  return {.held = (mapped ? 0 : bytes.weights) + bytes.scratch + adapters + touched,
-          .promised = (mapped ? bytes.weights : 0) + bytes.kv - touched +
-                      std::max<int64_t>(bytes.adapters - adapters, 0)};
-}
-
-// Into a model that becomes the serving one again: what clients have loaded and unloaded since. One
-// that does not fit must not keep a rollback from happening.
-void MatchAdapters(const ServedModel& from, const ServedModel& to) {
-  const std::vector<engine::AdapterInfo> wanted = from.engine->adapters();
-  const std::vector<engine::AdapterInfo> there = to.engine->adapters();
-  const auto named = [](const std::vector<engine::AdapterInfo>& list, const std::string& name) {
-    const auto it = std::find_if(list.begin(), list.end(),
-                                 [&name](const auto& adapter) { return adapter.name == name; });
-    return it == list.end() ? nullptr : &*it;
-  };
-  for (const engine::AdapterInfo& adapter : there) {
-    if (named(wanted, adapter.name) == nullptr) {
-      to.engine->UnloadAdapter(adapter.name).IgnoreError();  // it was there a moment ago
-    }
-  }
-  for (const engine::AdapterInfo& adapter : wanted) {
-    const engine::AdapterInfo* same = named(there, adapter.name);
-    if (same != nullptr && same->fingerprint == adapter.fingerprint) continue;
-    const auto loaded = to.engine->LoadAdapter({adapter.name, adapter.path}, /*replace=*/true);
-    if (!loaded.ok()) {
-      spdlog::warn("adapter {} is not in the model that answers now: {}", adapter.name,
-                   base::Message(loaded.status()));
-    }
-  }
-}
-
-std::vector<engine::AdapterSource> AdaptersOf(const ServedModel& model) {
-  std::vector<engine::AdapterSource> out;
-  for (const engine::AdapterInfo& info : model.engine->adapters()) {
-    out.push_back({info.name, info.path});
-  }
-  return out;
-}
-
 KnownModel Known(const ServedModel& model) {
   return {.source = model.source,
           .options = model.options,
           .context_tokens = model.engine->info().context_tokens};
-}
-
-// What the next model is loaded with: what the serving one has now, changed as asked.
-std::vector<engine::AdapterSource> CarryOver(const ModelRef& serving, const SwapRequest& request,
-                                             const std::vector<engine::AdapterSource>& before) {
-  std::vector<engine::AdapterSource> out;
-  out = serving == nullptr ? before : AdaptersOf(*serving);
-  std::erase_if(out, [&request](const engine::AdapterSource& adapter) {
-    const auto& gone = request.adapters_gone;
-    return std::find(gone.begin(), gone.end(), adapter.name) != gone.end();
-  });
-  if (!request.options) return out;
-  for (const engine::AdapterSource& adapter : request.options->adapters) {
-    const auto same = std::find_if(out.begin(), out.end(), [&adapter](const auto& other) {
-      return other.name == adapter.name;
-    });
-    if (same == out.end()) {
-      out.push_back(adapter);
-    } else {
-      *same = adapter;
-    }
-  }
-  return out;
 }
 
 }  // namespace
@@ -306,7 +230,9 @@ absl::Status ModelSwap::LoadAndTakeOver(Job* job, ModelRef serving) {
   // A file of packed weights belongs to one model.
   if (!request.options && asked.packed != "off") asked.packed.clear();
   asked.model = request.model;
-  asked.adapters = CarryOver(serving, request, basis.options.adapters);
+  asked.adapters =
+      CarryOver(serving, basis.options.adapters, request.adapters_gone,
+                request.options ? request.options->adapters : std::vector<engine::AdapterSource>());
   asked.adapters_max = std::max(asked.adapters_max, static_cast<int>(asked.adapters.size()));
   wanted.options = asked;
   if (serving != nullptr) {
