@@ -20,6 +20,16 @@ Memory MemoryOf(const ServedModel& model) {
                       std::max<int64_t>(bytes.adapters - adapters, 0)};
 }
 
+void AddAdapters(const std::vector<engine::AdapterSource>& adapters, const ServedModel& to) {
+  for (const engine::AdapterSource& adapter : adapters) {
+    const auto loaded = to.engine->LoadAdapter(adapter, /*replace=*/true);
+    if (!loaded.ok()) {
+      spdlog::warn("adapter {} is not in the model that answers now: {}", adapter.name,
+                   base::Message(loaded.status()));
+    }
+  }
+}
+
 void MatchAdapters(const ServedModel& from, const ServedModel& to) {
   const std::vector<engine::AdapterInfo> wanted = from.engine->adapters();
   const std::vector<engine::AdapterInfo> there = to.engine->adapters();
@@ -36,11 +46,7 @@ void MatchAdapters(const ServedModel& from, const ServedModel& to) {
   for (const engine::AdapterInfo& adapter : wanted) {
     const engine::AdapterInfo* same = named(there, adapter.name);
     if (same != nullptr && same->fingerprint == adapter.fingerprint) continue;
-    const auto loaded = to.engine->LoadAdapter({adapter.name, adapter.path}, /*replace=*/true);
-    if (!loaded.ok()) {
-      spdlog::warn("adapter {} is not in the model that answers now: {}", adapter.name,
-                   base::Message(loaded.status()));
-    }
+    AddAdapters({{adapter.name, adapter.path}}, to);
   }
 }
 

@@ -16,6 +16,7 @@ struct Memory {
   int64_t held = 0;      // in use now
   int64_t promised = 0;  // will be in use, but is not yet, or not for the system's eyes
 };
+
 Memory MemoryOf(const ServedModel& model);
 
 std::vector<engine::AdapterSource> AdaptersOf(const ServedModel& model);
@@ -26,6 +27,9 @@ std::vector<engine::AdapterSource> CarryOver(const ModelRef& serving,
                                              const std::vector<engine::AdapterSource>& before,
                                              const std::vector<std::string>& gone,
                                              const std::vector<engine::AdapterSource>& changed);
+
+// Those that fit; of others a warning is left.
+void AddAdapters(const std::vector<engine::AdapterSource>& adapters, const ServedModel& to);
 
 // Into a model that becomes the serving one again: what clients have loaded and unloaded since. One
 // that does not fit is left out, with a warning: it must not keep a rollback from happening.

@@ -210,39 +210,59 @@ absl::Status ModelSwap::RollBackAtOnce(ModelRef resident) {
   return TakeOver(resident, /*keep_previous=*/true);
 }
 
-absl::Status ModelSwap::LoadAndTakeOver(Job* job, ModelRef serving) {
-  const SwapRequest& request = job->request;
-  std::shared_ptr<ModelLoader> loader;
-  KnownModel basis;
-  ModelLoader::Wanted wanted{.model = request.model, .trusted = request.trusted};
-  {
-    absl::MutexLock lock(&mutex_);
-    loader = loader_;
-    basis = serving_;
-    wanted.context_least =
-        request.rollback && previous_ ? previous_->context_tokens : serving_.context_tokens;
+// What the system counts as free, or as taken, and will not be.
+int64_t ModelSwap::MemoryOffset(const ModelRef& serving, bool unload_first) const {
+  const std::optional<KnownModel> previous = this->previous();
+  int64_t offset = 0;
+  for (const ModelRef& model : context_->models.living()) {
     // A model that waits for a rollback makes room first.
-    if (previous_ && previous_->resident != nullptr) {
-      wanted.memory_offset += MemoryOf(*previous_->resident).held;
-    }
+    const bool goes =
+        (previous && model == previous->resident) || (unload_first && model == serving);
+    const Memory memory = MemoryOf(*model);
+    offset += goes ? memory.held : -memory.promised;
   }
-  engine::EngineOptions asked = request.options.value_or(basis.options);
+  return offset;
+}
+
+engine::EngineOptions ModelSwap::AskedOptions(const SwapRequest& request, const ModelRef& serving,
+                                              const engine::EngineOptions& basis) const {
+  engine::EngineOptions asked = request.options.value_or(basis);
   // A file of packed weights belongs to one model.
   if (!request.options && asked.packed != "off") asked.packed.clear();
   asked.model = request.model;
   asked.adapters =
-      CarryOver(serving, basis.options.adapters, request.adapters_gone,
+      CarryOver(serving, basis.adapters, request.adapters_gone,
                 request.options ? request.options->adapters : std::vector<engine::AdapterSource>());
   asked.adapters_max = std::max(asked.adapters_max, static_cast<int>(asked.adapters.size()));
-  wanted.options = asked;
-  if (serving != nullptr) {
-    const Memory memory = MemoryOf(*serving);
-    wanted.memory_offset += request.unload_first ? memory.held : -memory.promised;
+  return asked;
+}
+
+absl::Status ModelSwap::LoadAndTakeOver(Job* job, ModelRef serving) {
+  const SwapRequest& request = job->request;
+  std::shared_ptr<ModelLoader> loader;
+  ModelLoader::Wanted wanted{.model = request.model, .trusted = request.trusted};
+  engine::EngineOptions basis;
+  {
+    absl::MutexLock lock(&mutex_);
+    loader = loader_;
+    basis = serving_.options;
+    wanted.context_least =
+        request.rollback && previous_ ? previous_->context_tokens : serving_.context_tokens;
   }
-  INHOUSE_ASSIGN_OR_RETURN(const engine::EngineOptions exact, loader->Plan(wanted));
+  const engine::EngineOptions asked = AskedOptions(request, serving, basis);
+  wanted.options = asked;
+  wanted.memory_offset = MemoryOffset(serving, request.unload_first);
+  absl::StatusOr<engine::EngineOptions> exact = loader->Plan(wanted);
+  // Adapters must not keep a rollback from happening: then they come one by one, those that fit.
+  const bool one_by_one = request.rollback && !asked.adapters.empty();
+  if (!exact.ok() && one_by_one) {
+    wanted.options.adapters.clear();
+    exact = loader->Plan(wanted);
+  }
+  INHOUSE_RETURN_IF_ERROR(exact.status());
   if (stopping_) return absl::UnavailableError("the server is shutting down");
   Announce(job);
-  FreePrevious();
+  INHOUSE_RETURN_IF_ERROR(FreePrevious(request.wait_seconds));
   const bool unloads = request.unload_first && serving != nullptr;
   if (unloads) {
     {
@@ -252,26 +272,40 @@ absl::Status ModelSwap::LoadAndTakeOver(Job* job, ModelRef serving) {
     INHOUSE_RETURN_IF_ERROR(Unload(std::move(serving), request.wait_seconds));
   }
   serving.reset();
-  const absl::StatusOr<ModelRef> next = Load(request.model, asked, exact);
+  absl::StatusOr<ModelRef> next = Load(request.model, asked, *exact);
+  if (!next.ok() && one_by_one && !exact->adapters.empty()) {
+    exact->adapters.clear();
+    next = Load(request.model, asked, *exact);
+  }
   absl::Status status = next.status();
-  if (next.ok()) status = TakeOver(*next, request.keep_previous);
+  if (next.ok()) {
+    if (one_by_one && exact->adapters.empty()) AddAdapters(asked.adapters, **next);
+    status = TakeOver(*next, request.keep_previous);
+  }
   if (!status.ok() && unloads) LoadAgain();
   return status;
 }
 
-void ModelSwap::FreePrevious() {
+absl::Status ModelSwap::FreePrevious(double wait_seconds) {
   ModelRef resident;
   {
     absl::MutexLock lock(&mutex_);
     if (previous_) resident = std::move(previous_->resident);
   }
-  if (resident == nullptr) return;
+  if (resident == nullptr) return absl::OkStatus();
   const uint64_t number = resident->number;
   resident.reset();
-  // Its last answers may still be read by slow clients: what it takes beside them was counted as
-  // free, so they are waited for.
-  while (!stopping_ && !context_->models.AwaitFreed(number, kPoll)) {
+  // Answers that have begun with it may go on; its memory was counted as free.
+  SetPhase(SwapPhase::kWaiting);
+  const absl::Time deadline = absl::Now() + absl::Seconds(wait_seconds);
+  while (!context_->models.AwaitFreed(number, kPoll)) {
+    if (stopping_) return absl::UnavailableError("the server is shutting down");
+    if (absl::Now() > deadline) {
+      return absl::DeadlineExceededError(fmt::format(
+          "answers of the model before the serving one did not end within {} s", wait_seconds));
+    }
   }
+  return absl::OkStatus();
 }
 
 absl::Status ModelSwap::Unload(ModelRef serving, double wait_seconds) {

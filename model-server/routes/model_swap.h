@@ -25,7 +25,7 @@ struct SwapRequest {
   bool rollback = false;       // to the previous model instead
   bool unload_first = false;   // the serving model makes room: no answers until the next is loaded
   bool keep_previous = false;  // in memory, to be back at once
-  double wait_seconds = 600;   // with unload_first: for the answers that have begun
+  double wait_seconds = 600;   // for answers that have begun with a model that makes room
   // How it is loaded; none: as the serving one was.
   std::optional<engine::EngineOptions> options = {};
   std::vector<std::string> adapters_gone = {};  // not to be carried over
@@ -117,7 +117,11 @@ class ModelSwap {
   // The serving model is freed, or answers again.
   absl::Status Unload(ModelRef serving, double wait_seconds);
   void LoadAgain() ABSL_LOCKS_EXCLUDED(mutex_);
-  void FreePrevious() ABSL_LOCKS_EXCLUDED(mutex_);
+  absl::Status FreePrevious(double wait_seconds) ABSL_LOCKS_EXCLUDED(mutex_);
+  int64_t MemoryOffset(const ModelRef& serving, bool unload_first) const
+      ABSL_LOCKS_EXCLUDED(mutex_);
+  engine::EngineOptions AskedOptions(const SwapRequest& request, const ModelRef& serving,
+                                     const engine::EngineOptions& basis) const;
   absl::StatusOr<ModelRef> Load(const std::string& source, const engine::EngineOptions& asked,
                                 const engine::EngineOptions& exact);
   ModelRef NewModel(const std::string& source, const engine::EngineOptions& options,

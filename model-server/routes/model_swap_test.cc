@@ -30,6 +30,7 @@ class ScriptedLoader : public ModelLoader {
     }
     if (options.model == "broken") return absl::InvalidArgumentError("broken: no such tensor");
     auto engine = std::make_unique<ScriptedEngine>(ScriptedEngine::Script{.answer = options.model});
+    if (refuses_adapters_ && !options.adapters.empty()) return absl::NotFoundError("adapter");
     for (const engine::AdapterSource& source : options.adapters) {
       if (!engine->LoadAdapter(source, false).ok()) return absl::InternalError("adapter");
     }
@@ -44,6 +45,10 @@ class ScriptedLoader : public ModelLoader {
     absl::MutexLock lock(&mutex_);
     held_ = false;
   }
+  void RefuseAdapters() {
+    absl::MutexLock lock(&mutex_);
+    refuses_adapters_ = true;
+  }
   void AwaitLoading() {
     absl::MutexLock lock(&mutex_);
     mutex_.Await(absl::Condition(&loading_));
@@ -57,6 +62,7 @@ class ScriptedLoader : public ModelLoader {
   absl::Mutex mutex_;
   bool held_ = false;
   bool loading_ = false;
+  bool refuses_adapters_ = false;
   engine::EngineOptions last_;
 };
 
@@ -230,6 +236,22 @@ TEST_F(SwapTest, AdaptersComeAlong) {
   EXPECT_EQ(RollBack().status, 200);
   EXPECT_EQ(Call("GET", "/v1/models/scripted:a").status, 404);
   EXPECT_EQ(Call("GET", "/v1/models/scripted:b").status, 200);
+}
+
+// "second" takes an adapter of which "first", loaded again, will hear nothing.
+TEST_F(SwapTest, AdaptersDoNotKeepARollbackFromHappening) {
+  Begin();
+  EXPECT_EQ(Swap("second").status, 202);
+  EXPECT_EQ(End(), "done");
+  EXPECT_EQ(Call("POST", "/v1/load_lora_adapter", R"({"lora_name":"a","lora_path":"x"})").status,
+            200);
+  loader_->RefuseAdapters();
+  EXPECT_EQ(Swap("third").status, 202);
+  EXPECT_EQ(End(), "failed");
+  EXPECT_EQ(Answer(), "second");
+  EXPECT_EQ(RollBack().status, 202);
+  EXPECT_EQ(End(), "done");
+  EXPECT_EQ(Answer(), "scripted");
 }
 
 TEST_F(SwapTest, DrainGivesTheLoadUp) {
