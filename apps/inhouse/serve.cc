@@ -19,6 +19,7 @@
 #include "apps/inhouse/progress.h"
 #include "apps/inhouse/reload.h"
 #include "apps/inhouse/serve_settings.h"
+#include "apps/inhouse/trace_export.h"
 #include "apps/inhouse/verb.h"
 #include "base/log.h"
 #include "base/status.h"
@@ -127,6 +128,7 @@ absl::Status Serve(ServeSettings flags,
         {.field = "tls.cert, tls.key", .expected = "both a certificate and its key, or neither"});
   }
   INHOUSE_ASSIGN_OR_RETURN(const auto keeper, SetUpGuard(&flags));
+  INHOUSE_ASSIGN_OR_RETURN(flags.app.tracer, OpenTracer(flags.traces, INHOUSE_VERSION));
   CatchHangups();
   INHOUSE_ASSIGN_OR_RETURN(const auto server, Server::Listen(flags.server));
   monitoring::Metrics metrics(flags.app.version, flags.app.commit);
@@ -185,6 +187,9 @@ void AddListenFlags(CLI::App& app, ServeSettings* flags) {
       ->check(CLI::Range(0.1, 86400.0));
   app.add_option("--request-log", flags->request_log,
                  "a line of JSON for each request, without its content; '-' = standard error");
+  app.add_option("--otlp-endpoint", flags->traces.endpoint,
+                 "send traces, without content, to this OpenTelemetry collector (default: the "
+                 "variable OTEL_EXPORTER_OTLP_ENDPOINT; without both, nowhere)");
   app.add_option("--tls-cert", flags->server.tls.cert_file,
                  "PEM certificate of the server with its chain: HTTPS instead of HTTP");
   app.add_option("--tls-key", flags->server.tls.key_file, "its private key");

@@ -49,6 +49,12 @@ void VisitServer(Visitor& visit, ServeSettings& s) {
   visit.Text("client_ca", s.server.tls.client_ca_file);
   visit.Section("log");
   visit.Text("requests", s.request_log);
+  visit.Section("traces");
+  visit.Text("endpoint", s.traces.endpoint);
+  visit.Choice("sampler", s.traces.sampler,
+               {"", "always_on", "always_off", "traceidratio", "parentbased_always_on",
+                "parentbased_always_off", "parentbased_traceidratio"});
+  visit.Number("sampler_ratio", s.traces.sampler_ratio, {-1, 1});
 }
 
 template <typename Visitor>

@@ -14,6 +14,7 @@
 #include "engine/engine.h"
 #include "model-server/net/server.h"
 #include "model-server/routes/app.h"
+#include "monitoring/traces/settings.h"
 
 namespace inhouse::apps {
 
@@ -32,7 +33,8 @@ struct ServeSettings {
   std::string adapter_root = {};  // "": anywhere if only this machine can ask, else nowhere
   int64_t adapter_mib = 0;        // 0: what memory is left
   std::string request_log = {};   // a file, "-" = standard error, "" = none
-  std::string batches_dir = {};   // "" = no files and no batches
+  monitoring::TraceChoice traces = {};
+  std::string batches_dir = {};  // "" = no files and no batches
   size_t body_mib_max = 32;
   size_t bodies_mib_max = 256;
   size_t header_kib_max = 32;

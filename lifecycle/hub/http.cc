@@ -319,6 +319,7 @@ absl::StatusOr<HttpClient::Answer> HttpClient::Ask(const HttpRequest& request,
   hop.response.url = request.url;
   INHOUSE_RETURN_IF_ERROR(RunHop(&hop, request.headers));
   answer.status = hop.response.status;
+  answer.retry_after_seconds = hop.response.RetryAfter().value_or(0);
   return answer;
 }
 

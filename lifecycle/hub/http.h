@@ -87,6 +87,7 @@ class HttpClient {
   struct Answer {
     long status = 0;
     std::string body = {};
+    double retry_after_seconds = 0;  // 0: the answer does not say
   };
   absl::StatusOr<Answer> Post(const HttpRequest& request, const std::string& body);
   absl::StatusOr<Answer> Fetch(const HttpRequest& request);

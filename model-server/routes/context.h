@@ -20,6 +20,7 @@
 #include "model-server/routes/served_model.h"
 #include "model-server/routes/work_queue.h"
 #include "monitoring/metrics/metrics.h"
+#include "monitoring/traces/tracer.h"
 
 namespace inhouse::model_server {
 
@@ -37,8 +38,9 @@ struct AppOptions {
   engine::Pooling pooling = engine::Pooling::kMean;  // of /v1/embeddings
   // Below it clients may have adapters loaded at run time; none: nowhere.
   std::optional<std::string> adapter_root = {};
-  std::shared_ptr<RequestLog> request_log = {};  // none: only the process's own log
-  std::shared_ptr<guard::Guard> guard = {};      // none: everybody may call everything
+  std::shared_ptr<RequestLog> request_log = {};     // none: only the process's own log
+  std::shared_ptr<monitoring::Tracer> tracer = {};  // none: nothing is traced
+  std::shared_ptr<guard::Guard> guard = {};         // none: everybody may call everything
 };
 
 // kReplacing: the model was unloaded to make room for its successor.

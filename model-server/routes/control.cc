@@ -75,6 +75,9 @@ void HandleMetrics(const Exchange& exchange) {
   context.metrics->SetEngine(context.models.Stats());
   context.metrics->SetModels(static_cast<int64_t>(context.models.living().size()),
                              context.swap->running());
+  if (const auto& tracer = context.options.tracer; tracer != nullptr) {
+    context.metrics->SetTraces(tracer->stats());
+  }
   Response response{.body = context.metrics->Text()};
   response.headers.Add("Content-Type", "text/plain; version=0.0.4; charset=utf-8");
   exchange.writer->Send(std::move(response));

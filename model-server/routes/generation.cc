@@ -88,7 +88,10 @@ absl::StatusOr<std::unique_ptr<engine::Session>> Generation::Submit(
     });
   };
   auto session = setup_.model->engine->Submit(std::move(request), on_event);
-  if (session.ok()) sequences_[index].submitted = true;
+  if (session.ok()) {
+    sequences_[index].submitted = true;
+    sequences_[index].submitted_at = std::chrono::steady_clock::now();
+  }
   return session;
 }
 
@@ -120,6 +123,9 @@ void Generation::Start(std::vector<std::unique_ptr<engine::Session>> sessions) {
   for (size_t i = 0; i < sessions.size(); ++i) sequences_[i].session = std::move(sessions[i]);
   running_ = sequences_.size();
   setup_.context->active.emplace(this, shared_from_this());
+  if (RequestTrace* trace = setup_.call->trace.get(); trace != nullptr) {
+    TraceAccepted(setup_.head, setup_.params, static_cast<int64_t>(sequences_.size()), trace);
+  }
   setup_.writer->OnClosed([weak = weak_from_this()] {
     if (const auto self = weak.lock()) self->OnClientGone();
   });
@@ -219,6 +225,19 @@ void Generation::RecordCall(size_t index, const monitoring::RequestRecord& recor
     call.cached_tokens += sequences_[index].usage.cached_tokens;
   }
   call.completion_tokens += record.generation_tokens;
+  if (RequestTrace* trace = call.trace.get(); trace != nullptr) {
+    const Sequence& sequence = sequences_[index];
+    TraceSequence(
+        {.index = static_cast<int64_t>(index),
+         .submitted_ms = 1000 * std::max(Seconds(trace->start, sequence.submitted_at), 0.0),
+         .queue_ms = 1000 * record.queue_seconds.value_or(0),
+         .prefill_ms = 1000 * record.prefill_seconds.value_or(0),
+         .decode_ms = 1000 * record.decode_seconds.value_or(0),
+         .prompt_tokens = record.prompt_tokens,
+         .cached_tokens = sequence.usage.cached_tokens,
+         .completion_tokens = record.generation_tokens},
+        record.finish_reason, trace);
+  }
   if (call.pass != nullptr) call.pass->ChargeTokens(record.generation_tokens);
 }
 

@@ -80,6 +80,7 @@ class Generation : public std::enable_shared_from_this<Generation> {
     int64_t max_tokens = 0;
     std::optional<SteadyTime> first_token = {};
     SteadyTime last_token = {};
+    SteadyTime submitted_at = {};
     bool submitted = false;
     bool ended = false;
   };

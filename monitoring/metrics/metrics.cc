@@ -196,6 +196,7 @@ struct Metrics::Impl {
   Family<Counter>* rejected;
   Family<Counter>* swaps;
   Gauge *models, *swapping;
+  Family<Counter>* trace_spans;
   Gauge *resident, *virtual_size, *open_files;
   Counter* cpu;
   absl::Mutex mutex;
@@ -238,6 +239,10 @@ Metrics::Metrics(std::string_view version, std::string_view commit)
   impl_->models = gauge("inhouse_models_resident",
                         "Models in memory: the one that answers, those that finish, those kept.");
   impl_->swapping = gauge("inhouse_model_swap_in_progress", "1 while a model is on its way in.");
+  impl_->trace_spans = &prometheus::BuildCounter()
+                            .Name("inhouse_trace_spans_total")
+                            .Help("Spans for a collector, by what became of them.")
+                            .Register(registry);
   impl_->resident = gauge("process_resident_memory_bytes", "Resident memory.");
   impl_->virtual_size = gauge("process_virtual_memory_bytes", "Virtual memory.");
   impl_->open_files = gauge("process_open_fds", "Open file descriptors.");
@@ -270,6 +275,15 @@ void Metrics::DescribeModel(const ModelLabels& labels) {
 
 void Metrics::OnSwap(std::string_view outcome) {
   impl_->swaps->Add({{"outcome", std::string(outcome)}}).Increment();
+}
+
+void Metrics::SetTraces(const TracerStats& stats) {
+  const auto set = [this](const char* outcome, int64_t total) {
+    CatchUp(impl_->trace_spans->Add({{"outcome", outcome}}), total);
+  };
+  set("exported", stats.exported);
+  set("dropped", stats.dropped);
+  set("failed", stats.failed);
 }
 
 void Metrics::SetModels(int64_t resident, bool swapping) {

@@ -8,6 +8,7 @@
 #include <string_view>
 
 #include "engine/include/engine/engine.h"
+#include "monitoring/traces/tracer.h"
 
 namespace inhouse::monitoring {
 
@@ -53,7 +54,8 @@ class Metrics {
   // When a model begins to answer. The name and the buckets are the first one's: the series go on
   // when another model takes over.
   void DescribeModel(const ModelLabels& labels);
-  void OnSwap(std::string_view outcome);  // done, failed or refused
+  void OnSwap(std::string_view outcome);     // done, failed or refused
+  void SetTraces(const TracerStats& stats);  // before Text()
   // Models in memory, and whether another one is on its way. Before Text().
   void SetModels(int64_t resident, bool swapping);
 
