@@ -225,20 +225,27 @@ void Generation::RecordCall(size_t index, const monitoring::RequestRecord& recor
     call.cached_tokens += sequences_[index].usage.cached_tokens;
   }
   call.completion_tokens += record.generation_tokens;
-  if (RequestTrace* trace = call.trace.get(); trace != nullptr) {
-    const Sequence& sequence = sequences_[index];
-    TraceSequence(
-        {.index = static_cast<int64_t>(index),
-         .submitted_ms = 1000 * std::max(Seconds(trace->start, sequence.submitted_at), 0.0),
-         .queue_ms = 1000 * record.queue_seconds.value_or(0),
-         .prefill_ms = 1000 * record.prefill_seconds.value_or(0),
-         .decode_ms = 1000 * record.decode_seconds.value_or(0),
-         .prompt_tokens = record.prompt_tokens,
-         .cached_tokens = sequence.usage.cached_tokens,
-         .completion_tokens = record.generation_tokens},
-        record.finish_reason, trace);
-  }
+  if (call.trace != nullptr) RecordTrace(index, record);
   if (call.pass != nullptr) call.pass->ChargeTokens(record.generation_tokens);
+}
+
+void Generation::RecordTrace(size_t index, const monitoring::RequestRecord& record) {
+  RequestTrace& trace = *setup_.call->trace;
+  const Sequence& sequence = sequences_[index];
+  RequestTrace::Sequence phases{.index = static_cast<int64_t>(index),
+                                .queue_ms = 1000 * record.queue_seconds.value_or(0),
+                                .prefill_ms = 1000 * record.prefill_seconds.value_or(0),
+                                .decode_ms = 1000 * record.decode_seconds.value_or(0),
+                                .prompt_tokens = record.prompt_tokens,
+                                .cached_tokens = sequence.usage.cached_tokens,
+                                .completion_tokens = record.generation_tokens};
+  // The engine's clock begins while it is being submitted, and the last token was there before we
+  // heard of it: the phases lie between the two.
+  const double ended = 1000 * Seconds(trace.start, std::chrono::steady_clock::now()) -
+                       (phases.queue_ms + phases.prefill_ms + phases.decode_ms);
+  const double submitted = 1000 * Seconds(trace.start, sequence.submitted_at);
+  phases.submitted_ms = std::max(std::min(submitted, ended), 0.0);
+  TraceSequence(phases, record.finish_reason, &trace);
 }
 
 void Generation::OnClientGone() {

@@ -93,6 +93,7 @@ class Generation : public std::enable_shared_from_this<Generation> {
   void MeasureTokens(Sequence& sequence);
   void RecordEnd(size_t index, const engine::TokenEvent& event, std::string finish_name);
   void RecordCall(size_t index, const monitoring::RequestRecord& record);
+  void RecordTrace(size_t index, const monitoring::RequestRecord& record);
   void OnClientGone();
   void Leave();  // drops the sessions, which cancels them
 

@@ -161,12 +161,15 @@ bool ModelSlot::AwaitFreed(uint64_t number, absl::Duration timeout) const {
 
 engine::EngineStats ModelSlot::Stats() const {
   const std::vector<ModelRef> models = living();
-  engine::EngineStats sum;
+  const ModelRef serving = current();
+  // What is neither a counter nor a gauge of all is told of the one that answers.
+  engine::EngineStats sum = serving == nullptr ? engine::EngineStats{} : serving->engine->stats();
   {
     absl::MutexLock lock(&state_->mutex);
-    sum = state_->freed;
+    AddCounters(state_->freed, &sum);
   }
   for (const ModelRef& model : models) {
+    if (model == serving) continue;
     const engine::EngineStats stats = model->engine->stats();
     AddCounters(stats, &sum);
     AddGauges(stats, &sum);
