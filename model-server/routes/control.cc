@@ -1,5 +1,6 @@
 #include "model-server/routes/control.h"
 
+#include <algorithm>
 #include <optional>
 #include <string_view>
 #include <utility>
@@ -32,16 +33,16 @@ void WriteModel(const ServedModel& model, const std::string& name, JsonWriter* j
   json->EndObject();
 }
 
-// As vLLM shows a LoRA: `parent` is the model that it belongs to.
-void WriteAdapter(const ServedModel& model, const std::string& id, const std::string& adapter,
-                  JsonWriter* json) {
+// As vLLM shows a LoRA: `parent` is the name of the model that it belongs to.
+void WriteAdapter(const ServedModel& model, const std::string& parent, const std::string& id,
+                  const std::string& adapter, JsonWriter* json) {
   json->BeginObject();
   json->Key("id").String(id);
   json->Key("object").String("model");
   json->Key("created").Int(model.created);
   json->Key("owned_by").String("inhouse");
   json->Key("root").String(adapter);
-  json->Key("parent").String(model.names.front());
+  json->Key("parent").String(parent);
   json->Key("max_model_len").Int(model.engine->info().context_tokens);
   json->EndObject();
 }
@@ -101,9 +102,13 @@ void HandleModels(const Exchange& exchange) {
   for (const std::string& name : model.names) {
     if (MayUse(exchange, name)) WriteModel(model, name, &json);
   }
-  for (const engine::AdapterInfo& adapter : model.engine->adapters()) {
-    const std::string id = model.names.front() + ":" + adapter.name;
-    if (MayUse(exchange, id)) WriteAdapter(model, id, adapter.name, &json);
+  // Under each name: a key may be good for one of them only.
+  const std::vector<engine::AdapterInfo> adapters = model.engine->adapters();
+  for (const std::string& name : model.names) {
+    for (const engine::AdapterInfo& adapter : adapters) {
+      const std::string id = name + ":" + adapter.name;
+      if (MayUse(exchange, id)) WriteAdapter(model, name, id, adapter.name, &json);
+    }
   }
   json.EndArray().EndObject();
   SendJson(exchange, json.Take());
@@ -121,7 +126,11 @@ void HandleModel(const Exchange& exchange) {
   }
   JsonWriter json;
   if (adapter) {
-    WriteAdapter(model, exchange.parameter, adapter->name, &json);
+    const auto named = std::find_if(
+        model.names.begin(), model.names.end(),
+        [&](const std::string& name) { return exchange.parameter == name + ":" + adapter->name; });
+    WriteAdapter(model, named == model.names.end() ? model.names.front() : *named,
+                 exchange.parameter, adapter->name, &json);
   } else {
     WriteModel(model, exchange.parameter, &json);
   }
@@ -138,8 +147,10 @@ void HandleOpenApi(const Exchange& exchange) {
       if (MayUse(exchange, name)) names.push_back(name);
     }
     for (const engine::AdapterInfo& adapter : model->engine->adapters()) {
-      std::string id = model->names.front() + ":" + adapter.name;
-      if (MayUse(exchange, id)) names.push_back(std::move(id));
+      for (const std::string& name : model->names) {
+        std::string id = name + ":" + adapter.name;
+        if (MayUse(exchange, id)) names.push_back(std::move(id));
+      }
     }
   }
   SendJson(exchange, OpenApiJson(context.options.version, names));
