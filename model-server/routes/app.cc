@@ -62,8 +62,7 @@ void RunOnWorker(const Exchange& exchange, Work work) {
 }  // namespace
 
 // Probes of an orchestrator have no key: the first two need none, and say nothing but alive and
-// ready. Address lists hold for them, too. A route that says nothing is for administrators: files
-// and batches are not kept apart by key.
+// ready. Address lists hold for them, too. A route that says nothing is for administrators.
 std::vector<Route> Routes() {
   using enum guard::Scope;
   return {
@@ -88,15 +87,15 @@ std::vector<Route> Routes() {
       {"POST", "/v1/messages", [](const Exchange& e) { RunOnWorker(e, RunMessages); }, kChat},
       {"POST", "/v1/messages/count_tokens",
        [](const Exchange& e) { RunOnWorker(e, RunCountTokens); }, kInfo},
-      {"POST", "/v1/files", HandleCreateFile},
-      {"GET", "/v1/files", HandleListFiles},
-      {"GET", "/v1/files/{id}/content", HandleFileContent},
-      {"GET", "/v1/files/{id}", HandleFile},
-      {"DELETE", "/v1/files/{id}", HandleDeleteFile},
-      {"POST", "/v1/batches", HandleCreateBatch},
-      {"GET", "/v1/batches", HandleListBatches},
-      {"POST", "/v1/batches/{id}/cancel", HandleCancelBatch},
-      {"GET", "/v1/batches/{id}", HandleBatch},
+      {"POST", "/v1/files", HandleCreateFile, kBatch},
+      {"GET", "/v1/files", HandleListFiles, kBatch},
+      {"GET", "/v1/files/{id}/content", HandleFileContent, kBatch},
+      {"GET", "/v1/files/{id}", HandleFile, kBatch},
+      {"DELETE", "/v1/files/{id}", HandleDeleteFile, kBatch},
+      {"POST", "/v1/batches", HandleCreateBatch, kBatch},
+      {"GET", "/v1/batches", HandleListBatches, kBatch},
+      {"POST", "/v1/batches/{id}/cancel", HandleCancelBatch, kBatch},
+      {"GET", "/v1/batches/{id}", HandleBatch, kBatch},
       {"POST", "/tokenize", [](const Exchange& e) { RunOnWorker(e, RunTokenize); }, kInfo},
       {"POST", "/detokenize", [](const Exchange& e) { RunOnWorker(e, RunDetokenize); }, kInfo},
   };
@@ -104,9 +103,25 @@ std::vector<Route> Routes() {
 
 namespace {
 
-// A line of a batch goes the way of a request of its endpoint.
+// What a key that has left a batch here gets for a line, once it is not valid any more.
+ApiError KeyIsGone() {
+  ApiError error = InvalidRequest("", "invalid_api_key",
+                                  "The API key that made this batch is not valid any more.");
+  error.status = 401;
+  error.type = "authentication_error";
+  return error;
+}
+
+// A line of a batch goes the way of a request of its endpoint, with the models and the tokens of
+// the key that made it.
 void DispatchLine(Context* context, std::shared_ptr<const Request> request,
-                  std::shared_ptr<ResponseWriter> writer) {
+                  std::shared_ptr<ResponseWriter> writer, const std::string& key) {
+  auto call = std::make_shared<Call>();
+  if (context->options.guard != nullptr && !key.empty()) {
+    call->pass = context->options.guard->PassOf(key);
+    if (call->pass == nullptr) return writer->Send(ErrorResponse(KeyIsGone()));
+    call->caller = call->pass->caller();
+  }
   static constexpr std::pair<std::string_view, Work> kWorks[] = {{"/v1/chat/completions", RunChat},
                                                                  {"/v1/completions", RunCompletion},
                                                                  {"/v1/embeddings", RunEmbeddings},
@@ -116,7 +131,7 @@ void DispatchLine(Context* context, std::shared_ptr<const Request> request,
     return RunOnWorker({.context = context,
                         .request = std::move(request),
                         .writer = std::move(writer),
-                        .call = std::make_shared<Call>()},
+                        .call = std::move(call)},
                        work);
   }
 }
@@ -152,8 +167,9 @@ App::~App() {
 
 absl::Status App::OpenBatches(const std::string& directory) {
   const auto dispatch = [context = context_.get()](std::shared_ptr<const Request> request,
-                                                   std::shared_ptr<ResponseWriter> writer) {
-    DispatchLine(context, std::move(request), std::move(writer));
+                                                   std::shared_ptr<ResponseWriter> writer,
+                                                   const std::string& key) {
+    DispatchLine(context, std::move(request), std::move(writer), key);
   };
   INHOUSE_ASSIGN_OR_RETURN(batches_, BatchService::Open(directory, context_->loop, dispatch));
   context_->batches = batches_.get();
