@@ -71,6 +71,8 @@ def setUpModule():
     create("elsewhere", "--allow", "192.0.2.0/24")
     create("other-model", "--model", "something-else")
     create("vectors", "--scope", "embed", "--scope", "batch")
+    create("short", "--tokens-per-minute", "60")
+    create("tiny", "--tokens-per-minute", "5")
     write("inhouse.toml", CONFIG.format(folder=folder, deny=""))
     server = stack.enter_context(Serving("--config", path("inhouse.toml")))
 
@@ -193,9 +195,9 @@ class Batches(unittest.TestCase):
         return "".join(json.dumps({"custom_id": str(i), "method": "POST", "url": "/v1/chat/completions", "body": body}) + "\n"
                        for i in range(count)).encode()
 
-    def start(self, name):
+    def start(self, name, count=2):
         client = self.client(name)
-        file = client.files.create(file=("in.jsonl", self.lines()), purpose="batch")
+        file = client.files.create(file=("in.jsonl", self.lines(count)), purpose="batch")
         return client.batches.create(input_file_id=file.id, endpoint="/v1/chat/completions", completion_window="24h")
 
     def end(self, name, batch):
@@ -238,6 +240,19 @@ class Batches(unittest.TestCase):
         self.assertEqual((batch.status, batch.request_counts.failed), ("completed", 2))
         for line in self.client("other-model").files.content(batch.error_file_id).text.splitlines():
             self.assertEqual(json.loads(line)["response"]["status_code"], 403)
+
+
+    def test_a_key_without_tokens_rests_and_others_go_on(self):
+        resting = self.start("short", 20)  # more than its minute allows
+        batch = self.end("alice", self.start("alice"))
+        self.assertEqual((batch.status, batch.request_counts.completed), ("completed", 2))
+        resting = self.client("short").batches.retrieve(resting.id)
+        self.assertEqual((resting.status, resting.request_counts.failed), ("in_progress", 0))
+        self.assertLess(resting.request_counts.completed, 20)
+        self.assertEqual(self.end("short", self.client("short").batches.cancel(resting.id)).status, "cancelled")
+        # What no minute will ever allow fails at once.
+        batch = self.end("tiny", self.start("tiny"))
+        self.assertEqual((batch.status, batch.request_counts.failed), ("completed", 2))
 
 
 class Reload(unittest.TestCase):
