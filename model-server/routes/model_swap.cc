@@ -23,9 +23,9 @@ double Now() { return static_cast<double>(absl::ToUnixMicros(absl::Now())) / 1e6
 // Whatever changes the bytes of an answer: the weights, their precision, the kernels, the build.
 std::string Fingerprint(const engine::ModelInfo& info, const AppOptions& options) {
   const std::string facts =
-      fmt::format("{}|{}|{}|{}|{}|{}|{}|{}|{}", info.name, info.architecture, info.parameters_total,
-                  info.vocab_size, info.bytes.weights, info.fingerprint, info.isa, options.version,
-                  options.commit);
+      fmt::format("{}|{}|{}|{}|{}|{}|{}|{}|{}|{}", info.name, info.architecture,
+                  info.parameters_total, info.vocab_size, info.bytes.weights, info.bytes.kv_type,
+                  info.fingerprint, info.isa, options.version, options.commit);
   base::Sha256 hash;
   hash.Update(facts);
   return "fp_" + hash.FinishHex().substr(0, 12);
