@@ -63,6 +63,8 @@ bool Pass::MayUse(std::string_view model) const {
   return std::find(models.begin(), models.end(), model) != models.end();
 }
 
+bool Pass::Has(Scope scope) const { return key_ == nullptr || key_->scopes.Has(scope); }
+
 std::optional<Denial> Pass::TakeTokens(int64_t tokens) const {
   if (key_ == nullptr) return std::nullopt;
   const auto refusal = limiter_->TakeTokens(key_->record.id, key_->quota, tokens, now_());
@@ -105,6 +107,18 @@ Admission Guard::Admit(const Attempt& attempt) const {
   if (pass->key_ != nullptr) admission.rates = pass->rates();
   if (!admission.denial) admission.pass = pass;
   return admission;
+}
+
+std::shared_ptr<const Pass> Guard::PassOf(std::string_view key_id) const {
+  const std::shared_ptr<Pass> pass(new Pass);
+  pass->policy_ = policy();
+  pass->limiter_ = limiter_;
+  pass->now_ = now_;
+  pass->key_ = pass->policy_->FindById(key_id, now_());
+  if (pass->key_ == nullptr) return nullptr;
+  pass->caller_.key_id = pass->key_->record.id;
+  pass->caller_.tenant = pass->key_->record.Tenant();
+  return pass;
 }
 
 std::optional<Denial> Guard::Judge(const Attempt& attempt, Pass* pass) const {

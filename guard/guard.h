@@ -48,6 +48,8 @@ class Policy {
   // The key that `text` opens at that time; null for any reason. Takes the same time for a wrong
   // secret as for an unknown prefix.
   const Key* Find(std::string_view text, absl::Time now) const;
+  // The key with that id, if any text could open it at that time; else null.
+  const Key* FindById(std::string_view id, absl::Time now) const;
 
  private:
   struct Lock {
@@ -102,6 +104,7 @@ class Pass {
 
   const Caller& caller() const { return caller_; }
   bool MayUse(std::string_view model) const;
+  bool Has(Scope scope) const;
   // For the prompt, before the work; then for the answer, after it.
   std::optional<Denial> TakeTokens(int64_t tokens) const;
   void ChargeTokens(int64_t tokens) const;
@@ -134,6 +137,10 @@ class Guard {
       std::function<absl::Time()> now = [] { return absl::Now(); });
 
   Admission Admit(const Attempt& attempt) const;
+
+  // For work that a key has left here and that is done later: its models and tokens count, its
+  // addresses do not. Null if the key is not valid any more.
+  std::shared_ptr<const Pass> PassOf(std::string_view key_id) const;
 
   void SetPolicy(std::shared_ptr<const Policy> policy);
   std::shared_ptr<const Policy> policy() const;

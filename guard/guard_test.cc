@@ -144,6 +144,29 @@ TEST_F(GuardTest, ModelsAndTenant) {
   EXPECT_EQ(Ask(text, Scope::kChat).caller.tenant, "lab");
 }
 
+TEST_F(GuardTest, WorkLeftHereEndsWithItsKey) {
+  std::string text;
+  KeyRecord& key = AddKey("user", &text);
+  key.models = {"a"};
+  key.tenant = "ward";
+  key.tokens_per_minute = 10;
+  key.expires = now_ + absl::Hours(1);
+  Make();
+  const auto pass = guard_->PassOf("key_0");
+  ASSERT_NE(pass, nullptr);
+  EXPECT_TRUE(pass->MayUse("a"));
+  EXPECT_FALSE(pass->MayUse("b"));
+  EXPECT_TRUE(pass->Has(Scope::kChat));
+  EXPECT_FALSE(pass->Has(Scope::kAdmin));
+  EXPECT_EQ(pass->caller().tenant, "ward");
+  // One account, whoever draws from it.
+  EXPECT_FALSE(pass->TakeTokens(10).has_value());
+  EXPECT_TRUE(Ask(text, Scope::kChat).pass->TakeTokens(10).has_value());
+  EXPECT_EQ(guard_->PassOf("key_9"), nullptr);
+  now_ += absl::Hours(2);
+  EXPECT_EQ(guard_->PassOf("key_0"), nullptr);
+}
+
 TEST_F(GuardTest, LimitsHoldForWorkOnlyAndThroughAReload) {
   std::string text;
   AddKey("admin", &text).concurrent = 1;

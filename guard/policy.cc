@@ -45,4 +45,16 @@ const Policy::Key* Policy::Find(std::string_view text, absl::Time now) const {
   return open ? &key : nullptr;
 }
 
+const Policy::Key* Policy::FindById(std::string_view id, absl::Time now) const {
+  const auto key =
+      std::find_if(keys_.begin(), keys_.end(), [id](const Key& k) { return k.record.id == id; });
+  if (key == keys_.end() || key->record.expires <= now || key->record.revoked <= now) {
+    return nullptr;
+  }
+  const auto& secrets = key->record.secrets;
+  const bool open = std::any_of(secrets.begin(), secrets.end(),
+                                [now](const StoredSecret& secret) { return secret.expires > now; });
+  return open ? &*key : nullptr;
+}
+
 }  // namespace inhouse::guard

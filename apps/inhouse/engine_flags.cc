@@ -168,6 +168,7 @@ absl::StatusOr<std::unique_ptr<engine::Engine>> LoadEngine(engine::EngineOptions
   INHOUSE_ASSIGN_OR_RETURN(auto engine,
                            engine::Engine::Load(options, [&bar](int64_t done, int64_t total) {
                              bar.Set(static_cast<uint64_t>(done), static_cast<uint64_t>(total));
+                             return true;
                            }));
   bar.Finish();
   ReportPacked(*engine);

@@ -97,6 +97,13 @@ constexpr Verb kVerbs[] = {
      "inhouse serve -m ./model --port 0 --max-sequences 8 --queue 64 --drain-seconds 60\n"
      "inhouse serve -m ./model --adapter sql=./adapters/sql --adapter-root ./adapters",
      SetUpServe},
+    {"swap", "let another model take over in a running server, or the previous one again",
+     "inhouse swap deepseek-r1-7b@3f2a\n"
+     "inhouse swap deepseek-r1-7b --keep-previous --server https://llm.example.org --key-file "
+     "admin.key\n"
+     "inhouse swap --rollback\n"
+     "inhouse swap --status --json",
+     SetUpSwap},
     {"inspect", "what is in a checkpoint, and whether it fits this machine",
      "inhouse inspect -m ./model\ninhouse inspect -m model.gguf --tensors\n"
      "inhouse inspect -m ./model --context 32768 --json",

@@ -15,18 +15,15 @@
 
 #include "apps/inhouse/doorkeeper.h"
 #include "apps/inhouse/engine_flags.h"
+#include "apps/inhouse/model_loader.h"
 #include "apps/inhouse/progress.h"
+#include "apps/inhouse/reload.h"
 #include "apps/inhouse/serve_settings.h"
+#include "apps/inhouse/trace_export.h"
 #include "apps/inhouse/verb.h"
 #include "base/log.h"
 #include "base/status.h"
-#include "base/thread_team.h"
-#include "engine/formats/checkpoint.h"
-#include "engine/models/model.h"
-#include "engine/runtime/bind_options.h"
-#include "engine/runtime/byte_plan.h"
 #include "fmt/format.h"
-#include "lifecycle/registry/resolve.h"
 #include "model-server/net/server.h"
 #include "model-server/routes/app.h"
 #include "monitoring/metrics/metrics.h"
@@ -54,21 +51,6 @@ void FitConnections(ServerOptions* options) {
   options->connections_max = std::min(options->connections_max, most);
 }
 
-// Says what the model will take, and refuses what does not fit, before anything is loaded.
-absl::Status PrintBytePlan(const engine::EngineOptions& options) {
-  INHOUSE_ASSIGN_OR_RETURN(const auto checkpoint, engine::Checkpoint::Open(options.model));
-  INHOUSE_ASSIGN_OR_RETURN(const engine::BindOptions bind, engine::BindOptionsOf(options));
-  INHOUSE_ASSIGN_OR_RETURN(const auto model, engine::Model::Bind(*checkpoint, bind));
-  const int threads = options.threads > 0 ? options.threads : base::DefaultThreadCount();
-  INHOUSE_ASSIGN_OR_RETURN(const engine::AdapterPlan adapters,
-                           engine::PlanAdapters(*model, *bind.kernels, options));
-  INHOUSE_ASSIGN_OR_RETURN(
-      const engine::BytePlan plan,
-      engine::PlanBytes(*model, options, adapters, threads, engine::AvailableMemory()));
-  fmt::print(stderr, "{}: {}\n", options.model, engine::Describe(plan));
-  return absl::OkStatus();
-}
-
 // Loads on a thread of its own, so that a signal can end the process meanwhile.
 absl::StatusOr<std::unique_ptr<engine::Engine>> LoadWatched(const engine::EngineOptions& options,
                                                             App* app) {
@@ -79,6 +61,7 @@ absl::StatusOr<std::unique_ptr<engine::Engine>> LoadWatched(const engine::Engine
     engine = engine::Engine::Load(options, [&bar, app](int64_t bytes, int64_t total) {
       bar.Set(static_cast<uint64_t>(bytes), static_cast<uint64_t>(total));
       app->SetLoadProgress(bytes, total);
+      return true;
     });
     done = true;
   });
@@ -91,106 +74,10 @@ absl::StatusOr<std::unique_ptr<engine::Engine>> LoadWatched(const engine::Engine
   return engine;
 }
 
-absl::Status CheckServable(const engine::Engine& engine) {
-  if (engine.chat_format() == nullptr) {
-    fmt::print(stderr, "{}: no chat template: /v1/chat/completions will refuse\n",
-               engine.info().path);
-  }
-  if (engine.tokenizer() != nullptr) return absl::OkStatus();
-  return base::InvalidInput({.file = engine.info().path,
-                             .expected = "a tokenizer (tokenizer.json, or in the GGUF file)",
-                             .hint = "`inhouse logits` works without one."});
-}
-
 std::string BaseUrl(const ServerOptions& options, uint16_t port) {
   const bool ipv6 = options.host.find(':') != std::string::npos;
   return fmt::format(fmt::runtime(ipv6 ? "{}://[{}]:{}" : "{}://{}:{}"),
                      options.tls.cert_file.empty() ? "http" : "https", options.host, port);
-}
-
-// What a running server needs to take over a changed configuration.
-struct Running {
-  ServeSettings& given;  // as flags and file said when they were last taken over
-  const std::function<absl::StatusOr<ServeSettings>()>& read;
-  model_server::RequestLog* log;  // null: none
-  Doorkeeper& keeper;
-  Server& server;
-};
-
-// Everything or nothing: what is wrong in a file must not end a server that works, nor leave it
-// with half of a change.
-absl::Status TryReload(const Running& running) {
-  INHOUSE_ASSIGN_OR_RETURN(ServeSettings wanted, running.read());
-  ServeSettings& given = running.given;
-  const std::vector<std::string> restart = NeedRestart(given, wanted);
-  const model_server::TlsOptions& files = wanted.server.tls;
-  // Where it may listen was decided by whether clients have to prove who they are.
-  if (given.server.tls.client_ca_file.empty() != files.client_ca_file.empty()) {
-    return base::InputError(absl::StatusCode::kFailedPrecondition,
-                            {.field = "tls.client_ca",
-                             .value = files.client_ca_file,
-                             .expected = "to be set, or not to be, as at the start",
-                             .hint = "This changes with a restart only."});
-  }
-  std::shared_ptr<const model_server::TlsContext> tls;
-  if (!given.server.tls.cert_file.empty() && !files.cert_file.empty()) {
-    INHOUSE_ASSIGN_OR_RETURN(tls, model_server::TlsContext::Load(files));
-  }
-  INHOUSE_RETURN_IF_ERROR(running.keeper.Reload(wanted.guard));
-  if (tls != nullptr) {
-    running.server.SetTls(std::move(tls));
-    given.server.tls = files;
-    spdlog::info("certificates read again; open connections keep theirs");
-  }
-  for (const std::string& field : restart) {
-    spdlog::warn("{} has changed, which takes a restart", field);
-  }
-  return absl::OkStatus();
-}
-
-void Reload(const Running& running) {
-  // A log that was rotated away is opened anew, whatever the configuration says.
-  if (running.log != nullptr) {
-    if (const absl::Status status = running.log->Reopen(); !status.ok()) {
-      spdlog::error("the request log goes on in the old file: {}", base::Message(status));
-    }
-  }
-  if (const absl::Status status = TryReload(running); !status.ok()) {
-    spdlog::error("nothing was reloaded: {}", base::Message(status));
-  }
-}
-
-bool IsLoopback(const std::string& host) {
-  const auto address = guard::IpAddress::Parse(host);
-  return host == "localhost" ||
-         (address && guard::CidrList::Parse({"127.0.0.0/8", "::1"})->Contains(*address));
-}
-
-// Adapters may be loaded at run time from below --adapter-root; without it from anywhere, but only
-// by clients of this machine.
-absl::Status SetAdapters(ServeSettings* settings) {
-  for (const std::string& adapter : settings->adapters) {
-    const size_t equals = adapter.find('=');
-    if (equals == std::string::npos || equals == 0 || equals + 1 == adapter.size()) {
-      return base::InvalidInput({.field = "--adapter", .value = adapter, .expected = "NAME=DIR"});
-    }
-    settings->engine.adapters.push_back({adapter.substr(0, equals), adapter.substr(equals + 1)});
-  }
-  settings->engine.adapter_bytes = settings->adapter_mib << 20;
-  settings->engine.adapters_max =
-      std::max(settings->engine.adapters_max, static_cast<int>(settings->engine.adapters.size()));
-  const std::string& host = settings->server.host;
-  if (!settings->adapter_root.empty()) {
-    std::error_code error;
-    if (!std::filesystem::is_directory(settings->adapter_root, error)) {
-      return base::InvalidInput(
-          {.field = "--adapter-root", .value = settings->adapter_root, .expected = "a directory"});
-    }
-    settings->app.adapter_root = settings->adapter_root;
-  } else if (IsLoopback(host)) {
-    settings->app.adapter_root = "/";
-  }
-  return absl::OkStatus();
 }
 
 // Who may come in, and where that is written down.
@@ -224,10 +111,12 @@ absl::Status Serve(ServeSettings flags,
   if (flags.app.served_names.empty() && !std::filesystem::exists(flags.engine.model, ignored)) {
     flags.app.served_names = {flags.engine.model.substr(0, flags.engine.model.find('@'))};
   }
-  INHOUSE_ASSIGN_OR_RETURN(flags.engine.model, lifecycle::ResolveModel(flags.engine.model));
-  FindPacked(&flags.engine);
   INHOUSE_RETURN_IF_ERROR(SetAdapters(&flags));
-  INHOUSE_RETURN_IF_ERROR(PrintBytePlan(flags.engine));
+  const engine::EngineOptions asked = flags.engine;
+  const auto loader =
+      std::make_shared<ServeLoader>(RootOf(flags.model_root, IsLoopback(flags.server.host)));
+  INHOUSE_ASSIGN_OR_RETURN(const engine::EngineOptions exact,
+                           loader->Plan({.model = asked.model, .trusted = true, .options = asked}));
   flags.Apply();
   flags.app.version = INHOUSE_VERSION;
   flags.app.commit = INHOUSE_COMMIT;
@@ -239,6 +128,7 @@ absl::Status Serve(ServeSettings flags,
         {.field = "tls.cert, tls.key", .expected = "both a certificate and its key, or neither"});
   }
   INHOUSE_ASSIGN_OR_RETURN(const auto keeper, SetUpGuard(&flags));
+  INHOUSE_ASSIGN_OR_RETURN(flags.app.tracer, OpenTracer(flags.traces, INHOUSE_VERSION));
   CatchHangups();
   INHOUSE_ASSIGN_OR_RETURN(const auto server, Server::Listen(flags.server));
   monitoring::Metrics metrics(flags.app.version, flags.app.commit);
@@ -246,7 +136,7 @@ absl::Status Serve(ServeSettings flags,
   if (!flags.batches_dir.empty()) INHOUSE_RETURN_IF_ERROR(app.OpenBatches(flags.batches_dir));
   // From here on /livez answers; everything that needs the model says that it is being loaded.
   server->Start(app.handler(), App::error_body(), app.head_check());
-  absl::StatusOr<std::unique_ptr<engine::Engine>> engine = LoadWatched(flags.engine, &app);
+  absl::StatusOr<std::unique_ptr<engine::Engine>> engine = LoadWatched(exact, &app);
   if (engine.ok()) {
     ReportPacked(**engine);
     if (absl::Status status = CheckServable(**engine); !status.ok()) engine = std::move(status);
@@ -255,13 +145,15 @@ absl::Status Serve(ServeSettings flags,
     server->Shutdown(1);
     return std::move(engine).status();
   }
-  app.Serve(*std::move(engine));
+  app.swap().SetLoader(loader);
+  app.Serve(*std::move(engine), asked);
   fmt::print("listening on {}\n", BaseUrl(flags.server, server->port()));
   std::fflush(stdout);
+  Reload reload({given, read, flags.app.request_log.get(), *keeper, *server, app});
   while (!Interrupted()) {
     std::this_thread::sleep_for(kPoll);
     keeper->Tick();
-    if (TakeHangup()) Reload({given, read, flags.app.request_log.get(), *keeper, *server});
+    if (TakeHangup()) reload.Run();
   }
   spdlog::info("draining: at most {:.0f} s; a second signal ends at once", flags.drain_seconds);
   keeper->Save();
@@ -295,6 +187,9 @@ void AddListenFlags(CLI::App& app, ServeSettings* flags) {
       ->check(CLI::Range(0.1, 86400.0));
   app.add_option("--request-log", flags->request_log,
                  "a line of JSON for each request, without its content; '-' = standard error");
+  app.add_option("--otlp-endpoint", flags->traces.endpoint,
+                 "send traces, without content, to this OpenTelemetry collector (default: the "
+                 "variable OTEL_EXPORTER_OTLP_ENDPOINT; without both, nowhere)");
   app.add_option("--tls-cert", flags->server.tls.cert_file,
                  "PEM certificate of the server with its chain: HTTPS instead of HTTP");
   app.add_option("--tls-key", flags->server.tls.key_file, "its private key");
@@ -313,6 +208,9 @@ void AddListenFlags(CLI::App& app, ServeSettings* flags) {
 }
 
 void AddAdapterFlags(CLI::App& app, ServeSettings* flags) {
+  app.add_option("--model-root", flags->model_root,
+                 "clients may have models swapped in from below this directory (default: from "
+                 "anywhere if --host is this machine alone, else only those of the store)");
   app.add_option("--adapter", flags->adapters,
                  "NAME=DIR: a LoRA adapter (PEFT directory), served as model 'model:NAME'; may be "
                  "repeated")

@@ -1,10 +1,14 @@
 #include "apps/inhouse/serve_settings.h"
 
+#include <algorithm>
 #include <chrono>
 #include <cstdint>
+#include <filesystem>
+#include <iterator>
 #include <limits>
 #include <set>
 #include <string_view>
+#include <system_error>
 #include <utility>
 
 #include "base/status.h"
@@ -45,6 +49,12 @@ void VisitServer(Visitor& visit, ServeSettings& s) {
   visit.Text("client_ca", s.server.tls.client_ca_file);
   visit.Section("log");
   visit.Text("requests", s.request_log);
+  visit.Section("traces");
+  visit.Text("endpoint", s.traces.endpoint);
+  visit.Choice("sampler", s.traces.sampler,
+               {"", "always_on", "always_off", "traceidratio", "parentbased_always_on",
+                "parentbased_always_off", "parentbased_traceidratio"});
+  visit.Number("sampler_ratio", s.traces.sampler_ratio, {-1, 1});
 }
 
 template <typename Visitor>
@@ -67,6 +77,7 @@ void VisitModel(Visitor& visit, ServeSettings& s) {
   visit.Choice("kv_type", s.engine.kv_type, {"auto", "f32", "f16", "bf16", "fp8"});
   visit.Int("activation_bits", s.engine.activation_bits, {8, 16});
   visit.Text("packed", s.engine.packed);
+  visit.Text("root", s.model_root);
   visit.List("adapters", s.adapters);
   visit.Text("adapter_root", s.adapter_root);
   visit.Int("max_adapters", s.engine.adapters_max, {1, 10'000});
@@ -181,6 +192,15 @@ std::vector<Writer::Line> LinesOf(const ServeSettings& settings) {
   return writer.lines();
 }
 
+// What SIGHUP brings into a running server with another engine: all of the model that is not the
+// server's own business.
+bool IsSwapped(const Writer::Line& line) {
+  static constexpr std::string_view kServer[] = {"scheduling_policy", "pooling", "root",
+                                                 "adapter_root"};
+  return line.section == "model" &&
+         std::find(std::begin(kServer), std::end(kServer), line.name) == std::end(kServer);
+}
+
 // What SIGHUP brings into a running server.
 bool IsLive(const Writer::Line& line) {
   static constexpr std::string_view kStarted[] = {"usage_file", "insecure_no_auth"};
@@ -252,12 +272,60 @@ std::string FormatSettings(const ServeSettings& settings) {
   return out;
 }
 
+bool IsLoopback(const std::string& host) {
+  const auto address = guard::IpAddress::Parse(host);
+  return host == "localhost" ||
+         (address && guard::CidrList::Parse({"127.0.0.0/8", "::1"})->Contains(*address));
+}
+
+std::optional<std::string> RootOf(const std::string& root, bool only_this_machine) {
+  if (!root.empty()) return root;
+  return only_this_machine ? std::make_optional<std::string>("/") : std::nullopt;
+}
+
+absl::Status SetAdapters(ServeSettings* settings) {
+  for (const std::string& adapter : settings->adapters) {
+    const size_t equals = adapter.find('=');
+    if (equals == std::string::npos || equals == 0 || equals + 1 == adapter.size()) {
+      return base::InvalidInput({.field = "--adapter", .value = adapter, .expected = "NAME=DIR"});
+    }
+    settings->engine.adapters.push_back({adapter.substr(0, equals), adapter.substr(equals + 1)});
+  }
+  settings->engine.adapter_bytes = settings->adapter_mib << 20;
+  settings->engine.adapters_max =
+      std::max(settings->engine.adapters_max, static_cast<int>(settings->engine.adapters.size()));
+  for (const auto& [flag, root] : {std::pair("--adapter-root", settings->adapter_root),
+                                   std::pair("--model-root", settings->model_root)}) {
+    std::error_code error;
+    if (!root.empty() && !std::filesystem::is_directory(root, error)) {
+      return base::InvalidInput({.field = flag, .value = root, .expected = "a directory"});
+    }
+  }
+  settings->app.adapter_root = RootOf(settings->adapter_root, IsLoopback(settings->server.host));
+  return absl::OkStatus();
+}
+
+bool ModelChanged(const ServeSettings& now, const ServeSettings& wanted) {
+  const std::vector<Writer::Line> before = LinesOf(now);
+  const std::vector<Writer::Line> after = LinesOf(wanted);
+  for (size_t i = 0; i < before.size(); ++i) {
+    if (before[i].value != after[i].value && IsSwapped(before[i])) return true;
+  }
+  return false;
+}
+
+void TakeModel(const ServeSettings& from, ServeSettings* to) {
+  to->engine = from.engine;
+  to->adapters = from.adapters;
+  to->adapter_mib = from.adapter_mib;
+}
+
 std::vector<std::string> NeedRestart(const ServeSettings& now, const ServeSettings& wanted) {
   std::vector<std::string> names;
   const std::vector<Writer::Line> before = LinesOf(now);
   const std::vector<Writer::Line> after = LinesOf(wanted);
   for (size_t i = 0; i < before.size(); ++i) {
-    if (before[i].value == after[i].value || IsLive(before[i])) continue;
+    if (before[i].value == after[i].value || IsLive(before[i]) || IsSwapped(before[i])) continue;
     names.push_back(before[i].section + "." + before[i].name);
   }
   if (now.server.tls.cert_file.empty() != wanted.server.tls.cert_file.empty()) {

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -13,6 +14,7 @@
 #include "engine/engine.h"
 #include "model-server/net/server.h"
 #include "model-server/routes/app.h"
+#include "monitoring/traces/settings.h"
 
 namespace inhouse::apps {
 
@@ -27,10 +29,12 @@ struct ServeSettings {
   model_server::AppOptions app;
   GuardSettings guard;
   std::vector<std::string> adapters = {};  // NAME=DIR
+  std::string model_root = {};    // "": anywhere if only this machine can ask, else the store only
   std::string adapter_root = {};  // "": anywhere if only this machine can ask, else nowhere
   int64_t adapter_mib = 0;        // 0: what memory is left
   std::string request_log = {};   // a file, "-" = standard error, "" = none
-  std::string batches_dir = {};   // "" = no files and no batches
+  monitoring::TraceChoice traces = {};
+  std::string batches_dir = {};  // "" = no files and no batches
   size_t body_mib_max = 32;
   size_t bodies_mib_max = 256;
   size_t header_kib_max = 32;
@@ -58,6 +62,20 @@ std::vector<absl::Status> CheckFiles(const ServeSettings& settings);
 
 // As TOML, every field with its value.
 std::string FormatSettings(const ServeSettings& settings);
+
+bool IsLoopback(const std::string& host);
+
+// Where files may be that clients name; none: nowhere. `root` as it was given, "" = not at all.
+std::optional<std::string> RootOf(const std::string& root, bool only_this_machine);
+
+// What `adapters` and its fellows say, where the engine and the server look for it. InvalidArgument
+// that names the flag.
+absl::Status SetAdapters(ServeSettings* settings);
+
+// Whether another engine has to be loaded for `wanted`.
+bool ModelChanged(const ServeSettings& now, const ServeSettings& wanted);
+// The part of the settings that ModelChanged compares.
+void TakeModel(const ServeSettings& from, ServeSettings* to);
 
 // The names of fields that differ and that only a restart can change: "server.port".
 std::vector<std::string> NeedRestart(const ServeSettings& now, const ServeSettings& wanted);

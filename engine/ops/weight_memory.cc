@@ -1,5 +1,6 @@
 #include "engine/ops/weight_memory.h"
 
+#include <atomic>
 #include <utility>
 
 #include "base/check.h"
@@ -35,18 +36,21 @@ void WeightMemory::Attach(const std::byte* memory) {
   loaded_ = true;
 }
 
-void WeightMemory::Pack(base::ThreadTeam& team,
-                        const std::function<void(int64_t, int64_t)>& progress) {
+bool WeightMemory::Pack(base::ThreadTeam& team,
+                        const std::function<bool(int64_t, int64_t)>& progress) {
   INHOUSE_CHECK(!loaded_, "weights are loaded once");
   arena_ = Arena(static_cast<size_t>(bytes_));
+  std::atomic<bool> given_up = false;
   team.Run([&](const base::TeamMember& member) {
-    for (size_t i = 0; i < linears_.size(); ++i) {
+    for (size_t i = 0; i < linears_.size() && !given_up; ++i) {
       linears_[i]->Pack(member, arena_.data() + offsets_[i]);
       if (member.index() != 0 || !progress) continue;
-      progress(i + 1 < offsets_.size() ? offsets_[i + 1] : bytes_, bytes_);
+      if (!progress(i + 1 < offsets_.size() ? offsets_[i + 1] : bytes_, bytes_)) given_up = true;
     }
   });
+  if (given_up) return false;
   Attach(arena_.data());
+  return true;
 }
 
 absl::Status WeightMemory::Map(base::ThreadTeam& team, std::unique_ptr<PackedFile> file) {

@@ -31,8 +31,9 @@ class WeightMemory {
   PackedHeader Describe() const;
 
   // Packs all products in one run of the team: nobody waits for the others between them. `progress`
-  // gets bytes done and in all, on the calling thread.
-  void Pack(base::ThreadTeam& team, const std::function<void(int64_t, int64_t)>& progress);
+  // gets bytes done and in all, on the calling thread; where it says false, so does this, and
+  // nothing is loaded.
+  bool Pack(base::ThreadTeam& team, const std::function<bool(int64_t, int64_t)>& progress);
 
   // Uses the file's panels where they lie, after a look at one of each matrix. The file must match
   // Describe(). FailedPrecondition if it holds something else after all; then nothing has changed.

@@ -9,6 +9,7 @@
 
 #include "base/status.h"
 #include "engine/engine.h"
+#include "engine/formats/packed_file.h"
 #include "engine/runtime/bind_options.h"
 #include "engine/runtime/byte_plan.h"
 #include "engine/runtime/engine_impl.h"
@@ -122,6 +123,7 @@ absl::StatusOr<std::unique_ptr<Engine>> Engine::Load(const EngineOptions& option
   INHOUSE_ASSIGN_OR_RETURN(loaded.plan, PlanBytes(*loaded.model, options, adapters,
                                                   loaded.team->count(), AvailableMemory()));
   DescribeModel(&loaded);
+  loaded.info.fingerprint = Fingerprint(*loaded.checkpoint);
   INHOUSE_RETURN_IF_ERROR(
       ReadModelDefaults(*loaded.checkpoint, loaded.tokenizer.get(), &loaded.info));
   loaded.info.bytes = loaded.plan.bytes;
@@ -130,7 +132,9 @@ absl::StatusOr<std::unique_ptr<Engine>> Engine::Load(const EngineOptions& option
   report.bind_ms = watch.Lap();
   INHOUSE_RETURN_IF_ERROR(MapPacked(options, *loaded.checkpoint, *loaded.kernels, *loaded.team,
                                     *loaded.model, &report));
-  if (report.packed.empty()) loaded.model->weights().Pack(*loaded.team, progress);
+  if (report.packed.empty() && !loaded.model->weights().Pack(*loaded.team, progress)) {
+    return absl::CancelledError("the load was given up");
+  }
   report.weights_ms = watch.Lap();
   loaded.model->Allocate(*loaded.team, loaded.plan.limits);
   INHOUSE_RETURN_IF_ERROR(LoadAdapters(&loaded));

@@ -21,6 +21,7 @@ namespace {
 constexpr int kHopsMax = 10;
 constexpr size_t kHeaderBytesMax = 256 << 10;
 constexpr size_t kRedirectBytesMax = 1 << 20;
+constexpr size_t kAnswerBytesMax = 1 << 20;
 
 void GlobalInit() {
   static std::once_flag once;
@@ -144,6 +145,7 @@ struct HttpClient::Hop {
   CURL* curl;
   const OnHeaders* on_headers;
   const OnBody* on_body;
+  const std::string* post_body = nullptr;  // null: GET
   HttpResponse response = {};
   size_t header_bytes = 0;
   size_t redirect_bytes = 0;
@@ -241,6 +243,11 @@ absl::Status HttpClient::RunHop(Hop* hop, const std::vector<std::string>& header
   curl_easy_setopt(curl, CURLOPT_NOPROGRESS, 0L);
   curl_easy_setopt(curl, CURLOPT_XFERINFOFUNCTION, &HttpClient::OnProgress);
   curl_easy_setopt(curl, CURLOPT_XFERINFODATA, hop);
+  if (hop->post_body != nullptr) {
+    curl_easy_setopt(curl, CURLOPT_POSTFIELDS, hop->post_body->data());
+    curl_easy_setopt(curl, CURLOPT_POSTFIELDSIZE_LARGE,
+                     static_cast<curl_off_t>(hop->post_body->size()));
+  }
   if (const char* file = AuthorityFile()) curl_easy_setopt(curl, CURLOPT_CAINFO, file);
   const CURLcode code = curl_easy_perform(curl);
   if (hop->cancelled) return absl::CancelledError("cancelled");
@@ -292,6 +299,37 @@ absl::StatusOr<HttpResponse> HttpClient::Get(const HttpRequest& request,
   }
   return absl::InvalidArgumentError(
       fmt::format("{}: more than {} redirects", PrintableUrl(request.url), kHopsMax));
+}
+
+absl::StatusOr<HttpClient::Answer> HttpClient::Ask(const HttpRequest& request,
+                                                   const std::string* post_body) {
+  INHOUSE_RETURN_IF_ERROR(UrlOrigin(request.url).status());
+  Answer answer;
+  const OnHeaders on_headers = [](const HttpResponse&) { return true; };
+  const OnBody on_body = [&answer](std::span<const std::byte> piece) {
+    const size_t size = std::min(piece.size(), kAnswerBytesMax - answer.body.size());
+    answer.body.append(reinterpret_cast<const char*>(piece.data()), size);
+    return true;
+  };
+  Hop hop = {.client = this,
+             .curl = curl_,
+             .on_headers = &on_headers,
+             .on_body = &on_body,
+             .post_body = post_body};
+  hop.response.url = request.url;
+  INHOUSE_RETURN_IF_ERROR(RunHop(&hop, request.headers));
+  answer.status = hop.response.status;
+  answer.retry_after_seconds = hop.response.RetryAfter().value_or(0);
+  return answer;
+}
+
+absl::StatusOr<HttpClient::Answer> HttpClient::Post(const HttpRequest& request,
+                                                    const std::string& body) {
+  return Ask(request, &body);
+}
+
+absl::StatusOr<HttpClient::Answer> HttpClient::Fetch(const HttpRequest& request) {
+  return Ask(request, nullptr);
 }
 
 }  // namespace inhouse::lifecycle

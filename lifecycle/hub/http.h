@@ -1,5 +1,6 @@
-// HTTP GET through libcurl, as hubs need it: redirects are followed by hand, so that credentials
-// never leave the origin that they are for, and the headers of every hop can be read.
+// HTTP GET through libcurl, as hubs need it, and POST to a service of one's own: redirects are
+// followed by hand, so that credentials never leave the origin that they are for, and the headers
+// of every hop can be read.
 #pragma once
 
 #include <cstddef>
@@ -82,11 +83,21 @@ class HttpClient {
   absl::StatusOr<HttpResponse> Get(const HttpRequest& request, const OnHeaders& on_headers,
                                    const OnBody& on_body);
 
+  // The same without redirects: who asks for a change says where. The first MiB of the answer.
+  struct Answer {
+    long status = 0;
+    std::string body = {};
+    double retry_after_seconds = 0;  // 0: the answer does not say
+  };
+  absl::StatusOr<Answer> Post(const HttpRequest& request, const std::string& body);
+  absl::StatusOr<Answer> Fetch(const HttpRequest& request);
+
  private:
   struct Hop;
   static size_t OnHeaderLine(char* data, size_t size, size_t count, void* user);
   static size_t OnBodyBytes(char* data, size_t size, size_t count, void* user);
   static int OnProgress(void* user, int64_t, int64_t, int64_t, int64_t);
+  absl::StatusOr<Answer> Ask(const HttpRequest& request, const std::string* post_body);
   absl::Status RunHop(Hop* hop, const std::vector<std::string>& headers);
 
   Options options_;

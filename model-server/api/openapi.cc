@@ -139,6 +139,12 @@ constexpr std::string_view kUnloadAdapterSchema =
     R"({"type":"object","required":["lora_name"],)"
     R"("properties":{"lora_name":{"type":"string","minLength":1}}})";
 
+constexpr std::string_view kSwapSchema =
+    R"({"type":"object","required":["model"],"properties":{)"
+    R"("model":{"type":"string","minLength":1},"unload_first":{"type":"boolean"},)"
+    R"("keep_previous":{"type":"boolean"},)"
+    R"("wait_seconds":{"type":"number","minimum":0,"maximum":86400}}})";
+
 constexpr std::string_view kTokenizeSchema =
     R"({"type":"object","properties":{"model":{"$ref":"#/components/schemas/Model"},)"
     R"("prompt":{"type":"string"},"content":{"type":"string"},)"
@@ -220,7 +226,7 @@ void WriteSchemas(const std::vector<std::string>& names, JsonWriter* json) {
   json->Key("Tokenize").Raw(kTokenizeSchema).Key("Detokenize").Raw(kDetokenizeSchema);
   json->Key("LoadAdapter").Raw(kLoadAdapterSchema);
   json->Key("UnloadAdapter").Raw(kUnloadAdapterSchema);
-  json->Key("Error").Raw(kErrorSchema);
+  json->Key("Swap").Raw(kSwapSchema).Key("Error").Raw(kErrorSchema);
   json->EndObject().EndObject();
 }
 
@@ -240,6 +246,9 @@ const std::vector<Operation>& Operations() {
       {"POST", "/v1/chat/completions", "Chat", "Chat", "", "application/json", true},
       {"POST", "/v1/completions", "Text completion", "Completion", "", "application/json", true},
       {"POST", "/v1/embeddings", "Vectors of texts", "Embedding"},
+      {"GET", "/admin/model", "Which model answers, and the last swap"},
+      {"POST", "/admin/model/swap", "Let another model answer", "Swap"},
+      {"POST", "/admin/model/rollback", "Let the previous model answer again"},
       {"POST", "/v1/load_lora_adapter", "Load a LoRA adapter", "LoadAdapter", "", "text/plain"},
       {"POST", "/v1/unload_lora_adapter", "Unload a LoRA adapter", "UnloadAdapter", "",
        "text/plain"},

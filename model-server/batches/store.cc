@@ -18,7 +18,7 @@ namespace fs = std::filesystem;
 constexpr std::array<std::string_view, kBatchStatuses> kStatusNames = {
     "validating", "failed",  "in_progress", "finalizing",
     "completed",  "expired", "cancelling",  "cancelled"};
-constexpr int kVersion = 1;
+constexpr int kVersion = 2;
 
 constexpr char kSchema[] = R"(
   CREATE TABLE files (id TEXT PRIMARY KEY, filename TEXT, purpose TEXT, bytes INTEGER,
@@ -31,9 +31,15 @@ constexpr char kSchema[] = R"(
   CREATE TABLE results (batch TEXT, line INTEGER, custom_id TEXT, status INTEGER, body TEXT,
                         request_id TEXT, PRIMARY KEY (batch, line)) WITHOUT ROWID;
 )";
+// What version 2 adds: whose they are. What was there before is the operator's.
+constexpr char kOwners[] = R"(
+  ALTER TABLE files ADD COLUMN owner TEXT NOT NULL DEFAULT '';
+  ALTER TABLE batches ADD COLUMN owner TEXT NOT NULL DEFAULT '';
+  ALTER TABLE batches ADD COLUMN key TEXT NOT NULL DEFAULT '';
+)";
 constexpr char kBatchColumns[] =
     "id, input_file, endpoint, metadata, status, at0, at1, at2, at3, at4, at5, at6, at7, "
-    "expires_at, total, completed, failed, output_file, error_file, errors";
+    "expires_at, total, completed, failed, output_file, error_file, errors, owner, key";
 
 absl::Status NotFound(std::string_view kind, const std::string& id) {
   return absl::NotFoundError(fmt::format("No such {}: {}", kind, id.substr(0, 100)));
@@ -45,7 +51,8 @@ StoredFile FileOf(SQLite::Statement& row) {
           .purpose = row.getColumn(2).getString(),
           .bytes = row.getColumn(3).getInt64(),
           .created_at = row.getColumn(4).getInt64(),
-          .expires_at = row.getColumn(5).getInt64()};
+          .expires_at = row.getColumn(5).getInt64(),
+          .owner = row.getColumn(6).getString()};
 }
 
 Batch BatchOf(SQLite::Statement& row) {
@@ -62,6 +69,8 @@ Batch BatchOf(SQLite::Statement& row) {
   batch.output_file = row.getColumn(17).getString();
   batch.error_file = row.getColumn(18).getString();
   batch.errors = row.getColumn(19).getString();
+  batch.owner = row.getColumn(20).getString();
+  batch.key = row.getColumn(21).getString();
   return batch;
 }
 
@@ -77,7 +86,8 @@ class SqliteStore final : public BatchStore {
     }
     if (version == kVersion) return;
     SQLite::Transaction transaction(db_);
-    db_.exec(kSchema);
+    if (version < 1) db_.exec(kSchema);
+    db_.exec(kOwners);
     db_.exec(fmt::format("PRAGMA user_version = {}", kVersion));
     transaction.commit();
   }
@@ -132,10 +142,13 @@ class SqliteStore final : public BatchStore {
       SQLite::Statement row(
           db_,
           "SELECT * FROM files WHERE (?1 = '' OR purpose = ?1) AND (?2 = '' OR rowid < "
-          "(SELECT rowid FROM files WHERE id = ?2)) ORDER BY rowid DESC LIMIT ?3");
+          "(SELECT rowid FROM files WHERE id = ?2)) AND (?4 OR owner = ?5) ORDER BY rowid DESC "
+          "LIMIT ?3");
       row.bind(1, options.purpose);
       row.bind(2, options.after);
       row.bind(3, options.limit);
+      row.bind(4, options.owner ? 0 : 1);
+      row.bind(5, options.owner.value_or(""));
       std::vector<StoredFile> files;
       while (row.executeStep()) files.push_back(FileOf(row));
       return files;
@@ -156,11 +169,26 @@ class SqliteStore final : public BatchStore {
     return absl::OkStatus();
   }
 
+  absl::StatusOr<Usage> UsageOf(const std::string& owner) override {
+    return TryOr<Usage>([&]() -> absl::StatusOr<Usage> {
+      SQLite::Statement row(
+          db_,
+          "SELECT (SELECT count(*) FROM files WHERE owner = ?1), (SELECT coalesce(sum(bytes), 0) "
+          "FROM files WHERE owner = ?1), (SELECT count(*) FROM batches WHERE owner = ?1 AND "
+          "status IN (0, 2, 3, 6))");
+      row.bind(1, owner);
+      row.executeStep();
+      return Usage{row.getColumn(0).getInt64(), row.getColumn(1).getInt64(),
+                   row.getColumn(2).getInt64()};
+    });
+  }
+
   absl::Status AddBatch(const Batch& batch) override {
     return Try([&] {
       SQLite::Statement row(db_,
                             "INSERT INTO batches (id, input_file, endpoint, metadata, status, at0, "
-                            "expires_at, total, completed, failed) VALUES (?,?,?,?,?,?,?,0,0,0)");
+                            "expires_at, total, completed, failed, owner, key) VALUES "
+                            "(?,?,?,?,?,?,?,0,0,0,?,?)");
       row.bind(1, batch.id);
       row.bind(2, batch.input_file);
       row.bind(3, batch.endpoint);
@@ -168,6 +196,8 @@ class SqliteStore final : public BatchStore {
       row.bind(5, static_cast<int>(batch.status));
       row.bind(6, batch.reached[0]);
       row.bind(7, batch.expires_at);
+      row.bind(8, batch.owner);
+      row.bind(9, batch.key);
       row.exec();
       return absl::OkStatus();
     });
@@ -186,26 +216,33 @@ class SqliteStore final : public BatchStore {
     return TryOr<std::vector<Batch>>([&]() -> absl::StatusOr<std::vector<Batch>> {
       SQLite::Statement row(
           db_, fmt::format("SELECT {} FROM batches WHERE (?1 = '' OR rowid < (SELECT rowid FROM "
-                           "batches WHERE id = ?1)) ORDER BY rowid DESC LIMIT ?2",
+                           "batches WHERE id = ?1)) AND (?3 OR owner = ?4) ORDER BY rowid DESC "
+                           "LIMIT ?2",
                            kBatchColumns));
       row.bind(1, options.after);
       row.bind(2, options.limit);
+      row.bind(3, options.owner ? 0 : 1);
+      row.bind(4, options.owner.value_or(""));
       std::vector<Batch> batches;
       while (row.executeStep()) batches.push_back(BatchOf(row));
       return batches;
     });
   }
 
-  absl::StatusOr<std::optional<Batch>> Oldest(const std::vector<BatchStatus>& states) override {
+  absl::StatusOr<std::optional<Batch>> Oldest(const std::vector<BatchStatus>& states,
+                                              const std::vector<std::string>& skip) override {
     using Result = std::optional<Batch>;
     return TryOr<Result>([&]() -> absl::StatusOr<Result> {
       std::string list;
       for (const BatchStatus state : states) {
         list += fmt::format("{}{}", list.empty() ? "" : ",", static_cast<int>(state));
       }
-      SQLite::Statement row(
-          db_, fmt::format("SELECT {} FROM batches WHERE status IN ({}) ORDER BY rowid LIMIT 1",
-                           kBatchColumns, list));
+      std::string places;
+      for (size_t i = 0; i < skip.size(); ++i) places += i == 0 ? "?" : ",?";
+      SQLite::Statement row(db_, fmt::format("SELECT {} FROM batches WHERE status IN ({}) AND id "
+                                             "NOT IN ({}) ORDER BY rowid LIMIT 1",
+                                             kBatchColumns, list, places));
+      for (size_t i = 0; i < skip.size(); ++i) row.bind(static_cast<int>(i) + 1, skip[i]);
       if (!row.executeStep()) return Result();
       return Result(BatchOf(row));
     });
@@ -305,13 +342,14 @@ class SqliteStore final : public BatchStore {
   std::string PathOf(const std::string& id) const { return directory_ + "/files/" + id; }
 
   void InsertFile(const StoredFile& file) {
-    SQLite::Statement row(db_, "INSERT INTO files VALUES (?,?,?,?,?,?)");
+    SQLite::Statement row(db_, "INSERT INTO files VALUES (?,?,?,?,?,?,?)");
     row.bind(1, file.id);
     row.bind(2, file.filename);
     row.bind(3, file.purpose);
     row.bind(4, file.bytes);
     row.bind(5, file.created_at);
     row.bind(6, file.expires_at);
+    row.bind(7, file.owner);
     row.exec();
   }
 

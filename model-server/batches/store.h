@@ -1,4 +1,5 @@
-// Files and batches on disk: what was uploaded, what was asked for, and every line's answer.
+// Files and batches on disk, each with its owner: what was uploaded, what was asked for, and every
+// line's answer.
 #pragma once
 
 #include <cstdint>
@@ -20,6 +21,7 @@ struct StoredFile {
   int64_t bytes = 0;
   int64_t created_at = 0;  // seconds since the epoch, as all times here
   int64_t expires_at = 0;  // 0: never
+  std::string owner = {};  // a tenant; "": the operator
 };
 
 enum class BatchStatus : uint8_t {
@@ -50,6 +52,8 @@ struct Batch {
   std::string output_file = {};
   std::string error_file = {};
   std::string errors = {};  // JSON text of why validation failed, "" = none
+  std::string owner = {};   // a tenant; "": the operator
+  std::string key = {};     // the id of the key that its lines run for; "": nobody's limits
 };
 
 struct LineResult {
@@ -62,8 +66,9 @@ struct LineResult {
 
 // A page of a list, newest first.
 struct ListOptions {
-  std::string after = {};    // an id
-  std::string purpose = {};  // of files; "" = all
+  std::string after = {};                 // an id
+  std::string purpose = {};               // of files; "" = all
+  std::optional<std::string> owner = {};  // none: everybody's
   int64_t limit = 20;
 };
 
@@ -81,12 +86,20 @@ class BatchStore {
   virtual absl::Status RemoveFile(const std::string& id) = 0;
   virtual absl::StatusOr<std::vector<StoredFile>> Files(const ListOptions& options) = 0;
   virtual absl::Status RemoveExpiredFiles(int64_t now) = 0;
+  // What an owner has here.
+  struct Usage {
+    int64_t files = 0;
+    int64_t bytes = 0;
+    int64_t open_batches = 0;  // that have not ended
+  };
+  virtual absl::StatusOr<Usage> UsageOf(const std::string& owner) = 0;
 
   virtual absl::Status AddBatch(const Batch& batch) = 0;
   virtual absl::StatusOr<Batch> FindBatch(const std::string& id) = 0;  // NotFound
   virtual absl::StatusOr<std::vector<Batch>> Batches(const ListOptions& options) = 0;
-  // The oldest with one of these states.
-  virtual absl::StatusOr<std::optional<Batch>> Oldest(const std::vector<BatchStatus>& states) = 0;
+  // The oldest with one of these states that is none of `skip`.
+  virtual absl::StatusOr<std::optional<Batch>> Oldest(const std::vector<BatchStatus>& states,
+                                                      const std::vector<std::string>& skip) = 0;
   virtual absl::Status SetStatus(const std::string& id, BatchStatus status, int64_t now) = 0;
   virtual absl::Status SetTotal(const std::string& id, int64_t total) = 0;
   virtual absl::Status SetErrors(const std::string& id, const std::string& errors) = 0;

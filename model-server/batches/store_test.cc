@@ -6,6 +6,8 @@
 #include <filesystem>
 #include <fstream>
 
+#include "SQLiteCpp/SQLiteCpp.h"
+
 namespace inhouse::model_server {
 namespace {
 
@@ -93,7 +95,7 @@ TEST_F(StoreTest, FinishKeepsFilesAndTimes) {
   ASSERT_TRUE(store_->AddBatch({.id = "b", .endpoint = "/e", .reached = {5}}).ok());
   ASSERT_TRUE(store_->SetStatus("b", BatchStatus::kInProgress, 6).ok());
   ASSERT_TRUE(store_->AddResult("b", {.line = 0, .status = 200}).ok());
-  EXPECT_EQ((*store_->Oldest({BatchStatus::kInProgress}))->id, "b");
+  EXPECT_EQ((*store_->Oldest({BatchStatus::kInProgress}, {}))->id, "b");
   BatchStore::Outcome outcome{.output = {.id = "out", .purpose = "batch_output"},
                               .output_content = "line\n"};
   ASSERT_TRUE(store_->Finish("b", outcome, 7).ok());
@@ -106,7 +108,44 @@ TEST_F(StoreTest, FinishKeepsFilesAndTimes) {
   EXPECT_EQ(batch.error_file, "");
   EXPECT_EQ(*store_->Content("out"), "line\n");
   EXPECT_TRUE(store_->Results("b")->empty());
-  EXPECT_FALSE(store_->Oldest({BatchStatus::kInProgress})->has_value());
+  EXPECT_FALSE(store_->Oldest({BatchStatus::kInProgress}, {})->has_value());
+}
+
+TEST_F(StoreTest, OwnersAreKeptApart) {
+  AddFile("a");
+  ASSERT_TRUE(store_->AddFile({.id = "b", .bytes = 5, .owner = "x"}, "12345").ok());
+  ASSERT_TRUE(store_->AddBatch({.id = "p", .owner = "x", .key = "key_1"}).ok());
+  ASSERT_TRUE(store_->AddBatch({.id = "q"}).ok());
+  Open();
+  EXPECT_EQ(Ids(*store_->Files({})), "b a ");
+  EXPECT_EQ(Ids(*store_->Files({.owner = "x"})), "b ");
+  EXPECT_EQ(Ids(*store_->Files({.owner = ""})), "a ");
+  EXPECT_EQ(store_->File("b")->owner, "x");
+  ASSERT_EQ(store_->Batches({.owner = "x"})->size(), 1U);
+  EXPECT_EQ(store_->Batches({})->size(), 2U);
+  EXPECT_EQ(store_->FindBatch("p")->key, "key_1");
+  const BatchStore::Usage usage = *store_->UsageOf("x");
+  EXPECT_EQ(usage.files, 1);
+  EXPECT_EQ(usage.bytes, 5);
+  EXPECT_EQ(usage.open_batches, 1);
+  EXPECT_EQ((*store_->Oldest({BatchStatus::kValidating}, {}))->id, "p");
+  EXPECT_EQ((*store_->Oldest({BatchStatus::kValidating}, {"p", "z"}))->id, "q");
+}
+
+TEST_F(StoreTest, WhatWasThereBeforeIsTheOperators) {
+  AddFile("a");
+  ASSERT_TRUE(store_->AddBatch({.id = "p"}).ok());
+  store_.reset();
+  {
+    SQLite::Database db(directory_ + "/batches.sqlite", SQLite::OPEN_READWRITE);
+    db.exec(
+        "ALTER TABLE files DROP COLUMN owner; ALTER TABLE batches DROP COLUMN owner; "
+        "ALTER TABLE batches DROP COLUMN key; PRAGMA user_version = 1;");
+  }
+  Open();
+  EXPECT_EQ(store_->File("a")->owner, "");
+  EXPECT_EQ(store_->FindBatch("p")->key, "");
+  EXPECT_EQ(Ids(*store_->Files({.owner = "x"})), "");
 }
 
 TEST_F(StoreTest, RefusesWhatItCannotWrite) {

@@ -85,17 +85,17 @@ std::optional<ApiError> ReadBody(const std::string& text, LoadRequest* out, bool
 }
 
 // A bare adapter name finds the adapter, so it must not be the base model's.
-std::optional<ApiError> CheckName(const Context& context, const std::string& name) {
-  if (!context.model.IsNamed(name)) return std::nullopt;
+std::optional<ApiError> CheckName(const ServedModel& model, const std::string& name) {
+  if (!model.IsNamed(name)) return std::nullopt;
   return InvalidRequest("lora_name", "invalid_value",
                         fmt::format("'{}' is the name of the model itself.", name));
 }
 
-std::optional<ApiError> Load(const Context& context, LoadRequest request, std::string* answer) {
-  if (auto error = CheckName(context, request.name)) return error;
+std::optional<ApiError> Load(const Context& context, const ServedModel& model, LoadRequest request,
+                             std::string* answer) {
+  if (auto error = CheckName(model, request.name)) return error;
   if (auto error = FindDirectory(context.options, &request.path)) return error;
-  const auto info =
-      context.model.engine->LoadAdapter({request.name, request.path}, request.in_place);
+  const auto info = model.engine->LoadAdapter({request.name, request.path}, request.in_place);
   if (absl::IsAlreadyExists(info.status())) {
     return InvalidRequest("lora_name", "adapter_exists",
                           fmt::format("The lora adapter '{}' has already been loaded. Set "
@@ -109,9 +109,9 @@ std::optional<ApiError> Load(const Context& context, LoadRequest request, std::s
   return std::nullopt;
 }
 
-std::optional<ApiError> Unload(const Context& context, const LoadRequest& request,
+std::optional<ApiError> Unload(const ServedModel& model, const LoadRequest& request,
                                std::string* answer) {
-  const absl::Status status = context.model.engine->UnloadAdapter(request.name);
+  const absl::Status status = model.engine->UnloadAdapter(request.name);
   if (!status.ok()) return FromAdapterStatus(status, "lora_name");
   spdlog::info("adapter {} unloaded", request.name);
   *answer = fmt::format("Success: LoRA adapter '{}' removed successfully.", request.name);
@@ -131,8 +131,11 @@ void RunOnLoader(const Exchange& exchange, Action action) {
         LoadRequest body;
         std::string answer;
         std::optional<ApiError> error = ReadBody(request->body, &body, load);
+        const ModelRef model = context->models.current();
+        if (model == nullptr) error = NoModel(*context);
         if (!error) {
-          error = load ? Load(*context, std::move(body), &answer) : Unload(*context, body, &answer);
+          error = load ? Load(*context, *model, std::move(body), &answer)
+                       : Unload(*model, body, &answer);
         }
         context->loop->Post([writer, error = std::move(error), answer = std::move(answer)] {
           if (error) return writer->Send(ErrorResponse(*error));

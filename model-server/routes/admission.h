@@ -11,6 +11,7 @@
 #include "guard/guard.h"
 #include "model-server/api/error.h"
 #include "model-server/http/message.h"
+#include "model-server/routes/request_trace.h"
 
 namespace inhouse::model_server {
 
@@ -18,6 +19,7 @@ namespace inhouse::model_server {
 struct Call {
   guard::Caller caller = {};
   std::shared_ptr<const guard::Pass> pass = {};  // null: there is no guard
+  std::shared_ptr<RequestTrace> trace = {};      // null: not traced
   std::string model = {};
   std::string finish_reason = {};  // of the first sequence
   int64_t prompt_tokens = 0;

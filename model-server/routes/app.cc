@@ -1,15 +1,13 @@
 #include "model-server/routes/app.h"
 
-#include <limits>
+#include <algorithm>
 #include <utility>
 #include <vector>
 
 #include "absl/synchronization/notification.h"
+#include "absl/time/clock.h"
 #include "absl/time/time.h"
-#include "base/check.h"
-#include "base/sha256.h"
 #include "base/status.h"
-#include "fmt/format.h"
 #include "model-server/routes/adapters.h"
 #include "model-server/routes/batches.h"
 #include "model-server/routes/chat.h"
@@ -17,6 +15,7 @@
 #include "model-server/routes/control.h"
 #include "model-server/routes/dialects.h"
 #include "model-server/routes/embeddings.h"
+#include "model-server/routes/model_admin.h"
 #include "model-server/routes/router.h"
 #include "model-server/routes/tokens.h"
 
@@ -40,9 +39,12 @@ void RunOnWorker(const Exchange& exchange, Work work) {
     error.status = 415;
     return exchange.writer->Send(ErrorResponse(error));
   }
+  ModelRef model = context->models.current();  // whatever is swapped later, this request keeps it
+  if (model == nullptr) return exchange.writer->Send(ErrorResponse(NoModel(*context)));
   auto gone = std::make_shared<std::atomic<bool>>(false);
   exchange.writer->OnClosed([gone] { *gone = true; });
   GenerationSetup setup{.context = context,
+                        .model = std::move(model),
                         .writer = exchange.writer,
                         .call = exchange.call,
                         .arrival = std::chrono::steady_clock::now()};
@@ -60,8 +62,7 @@ void RunOnWorker(const Exchange& exchange, Work work) {
 }  // namespace
 
 // Probes of an orchestrator have no key: the first two need none, and say nothing but alive and
-// ready. Address lists hold for them, too. A route that says nothing is for administrators: files
-// and batches are not kept apart by key.
+// ready. Address lists hold for them, too. A route that says nothing is for administrators.
 std::vector<Route> Routes() {
   using enum guard::Scope;
   return {
@@ -77,21 +78,24 @@ std::vector<Route> Routes() {
       {"POST", "/v1/chat/completions", [](const Exchange& e) { RunOnWorker(e, RunChat); }, kChat},
       {"POST", "/v1/completions", [](const Exchange& e) { RunOnWorker(e, RunCompletion); }, kChat},
       {"POST", "/v1/embeddings", [](const Exchange& e) { RunOnWorker(e, RunEmbeddings); }, kEmbed},
+      {"GET", "/admin/model", HandleModelState, kAdmin},
+      {"POST", "/admin/model/swap", HandleSwapModel, kAdmin},
+      {"POST", "/admin/model/rollback", HandleRollBackModel, kAdmin},
       {"POST", "/v1/load_lora_adapter", HandleLoadAdapter, kAdmin},
       {"POST", "/v1/unload_lora_adapter", HandleUnloadAdapter, kAdmin},
       {"POST", "/v1/responses", [](const Exchange& e) { RunOnWorker(e, RunResponses); }, kChat},
       {"POST", "/v1/messages", [](const Exchange& e) { RunOnWorker(e, RunMessages); }, kChat},
       {"POST", "/v1/messages/count_tokens",
        [](const Exchange& e) { RunOnWorker(e, RunCountTokens); }, kInfo},
-      {"POST", "/v1/files", HandleCreateFile},
-      {"GET", "/v1/files", HandleListFiles},
-      {"GET", "/v1/files/{id}/content", HandleFileContent},
-      {"GET", "/v1/files/{id}", HandleFile},
-      {"DELETE", "/v1/files/{id}", HandleDeleteFile},
-      {"POST", "/v1/batches", HandleCreateBatch},
-      {"GET", "/v1/batches", HandleListBatches},
-      {"POST", "/v1/batches/{id}/cancel", HandleCancelBatch},
-      {"GET", "/v1/batches/{id}", HandleBatch},
+      {"POST", "/v1/files", HandleCreateFile, kBatch},
+      {"GET", "/v1/files", HandleListFiles, kBatch},
+      {"GET", "/v1/files/{id}/content", HandleFileContent, kBatch},
+      {"GET", "/v1/files/{id}", HandleFile, kBatch},
+      {"DELETE", "/v1/files/{id}", HandleDeleteFile, kBatch},
+      {"POST", "/v1/batches", HandleCreateBatch, kBatch},
+      {"GET", "/v1/batches", HandleListBatches, kBatch},
+      {"POST", "/v1/batches/{id}/cancel", HandleCancelBatch, kBatch},
+      {"GET", "/v1/batches/{id}", HandleBatch, kBatch},
       {"POST", "/tokenize", [](const Exchange& e) { RunOnWorker(e, RunTokenize); }, kInfo},
       {"POST", "/detokenize", [](const Exchange& e) { RunOnWorker(e, RunDetokenize); }, kInfo},
   };
@@ -99,9 +103,25 @@ std::vector<Route> Routes() {
 
 namespace {
 
-// A line of a batch goes the way of a request of its endpoint.
+// What a key that has left a batch here gets for a line, once it is not valid any more.
+ApiError KeyIsGone() {
+  ApiError error = InvalidRequest("", "invalid_api_key",
+                                  "The API key that made this batch is not valid any more.");
+  error.status = 401;
+  error.type = "authentication_error";
+  return error;
+}
+
+// A line of a batch goes the way of a request of its endpoint, with the models and the tokens of
+// the key that made it.
 void DispatchLine(Context* context, std::shared_ptr<const Request> request,
-                  std::shared_ptr<ResponseWriter> writer) {
+                  std::shared_ptr<ResponseWriter> writer, const std::string& key) {
+  auto call = std::make_shared<Call>();
+  if (context->options.guard != nullptr && !key.empty()) {
+    call->pass = context->options.guard->PassOf(key);
+    if (call->pass == nullptr) return writer->Send(ErrorResponse(KeyIsGone()));
+    call->caller = call->pass->caller();
+  }
   static constexpr std::pair<std::string_view, Work> kWorks[] = {{"/v1/chat/completions", RunChat},
                                                                  {"/v1/completions", RunCompletion},
                                                                  {"/v1/embeddings", RunEmbeddings},
@@ -111,25 +131,9 @@ void DispatchLine(Context* context, std::shared_ptr<const Request> request,
     return RunOnWorker({.context = context,
                         .request = std::move(request),
                         .writer = std::move(writer),
-                        .call = std::make_shared<Call>()},
+                        .call = std::move(call)},
                        work);
   }
-}
-
-// Whatever changes the bytes of an answer: the weights, their precision, the kernels, the build.
-std::string Fingerprint(const engine::ModelInfo& info, const AppOptions& options) {
-  const std::string facts =
-      fmt::format("{}|{}|{}|{}|{}|{}|{}|{}", info.name, info.architecture, info.parameters_total,
-                  info.vocab_size, info.bytes.weights, info.isa, options.version, options.commit);
-  base::Sha256 hash;
-  hash.Update(facts);
-  return "fp_" + hash.FinishHex().substr(0, 12);
-}
-
-std::string DefaultName(const engine::ModelInfo& info) {
-  std::string name = info.name;
-  if (name.ends_with(".gguf")) name.resize(name.size() - 5);
-  return name;
 }
 
 }  // namespace
@@ -137,6 +141,7 @@ std::string DefaultName(const engine::ModelInfo& info) {
 App::App(const AppOptions& options, Loop* loop, monitoring::Metrics* metrics)
     : metrics_(metrics),
       context_(std::make_shared<Context>()),
+      swap_(context_.get()),
       worker_(std::make_unique<WorkQueue>(options.prepare_queue_max)),
       loader_(std::make_unique<WorkQueue>(kLoadsMax)) {
   context_->options = options;
@@ -145,23 +150,26 @@ App::App(const AppOptions& options, Loop* loop, monitoring::Metrics* metrics)
   context_->worker = worker_.get();
   router_ = std::make_shared<Router>(context_.get(), Routes());
   context_->loader = loader_.get();
+  context_->swap = &swap_;
   loop->PostAfter(options.keep_alive / 4, [this] { Tick(); });
 }
 
 // The workers end first, then the engine, whose callbacks only post.
 App::~App() {
+  swap_.Stop();
   context_->batches = nullptr;
   batches_.reset();
   worker_.reset();
   loader_.reset();
   context_->active.clear();
-  context_->model.engine.reset();
+  context_->models.StopAll();
 }
 
 absl::Status App::OpenBatches(const std::string& directory) {
   const auto dispatch = [context = context_.get()](std::shared_ptr<const Request> request,
-                                                   std::shared_ptr<ResponseWriter> writer) {
-    DispatchLine(context, std::move(request), std::move(writer));
+                                                   std::shared_ptr<ResponseWriter> writer,
+                                                   const std::string& key) {
+    DispatchLine(context, std::move(request), std::move(writer), key);
   };
   INHOUSE_ASSIGN_OR_RETURN(batches_, BatchService::Open(directory, context_->loop, dispatch));
   context_->batches = batches_.get();
@@ -194,32 +202,21 @@ void App::SetLoadProgress(int64_t done, int64_t total) {
   context_->load_percent = total <= 0 ? 0 : static_cast<int>(100 * done / total);
 }
 
-void App::Serve(std::unique_ptr<engine::Engine> engine) {
-  INHOUSE_CHECK(engine->tokenizer() != nullptr, "a server needs a tokenizer");
-  ServedModel& model = context_->model;
-  const engine::ModelInfo& info = engine->info();
-  model.names = context_->options.served_names;
-  if (model.names.empty()) model.names.push_back(DefaultName(info));
-  model.bounds.sampling = info.default_sampling;
-  model.bounds.vocab_size = info.vocab_size;
-  if (context_->options.client_priority) {
-    model.bounds.priority_min = std::numeric_limits<int>::min();
-  }
-  model.fingerprint = Fingerprint(info, context_->options);
-  model.created = std::chrono::duration_cast<std::chrono::seconds>(
-                      std::chrono::system_clock::now().time_since_epoch())
-                      .count();
-  metrics_->DescribeModel({.name = model.names.front(),
-                           .architecture = info.architecture,
-                           .isa = info.isa,
-                           .context_tokens = info.context_tokens});
-  model.engine = std::move(engine);
+void App::Serve(std::unique_ptr<engine::Engine> engine, const engine::EngineOptions& options) {
+  const std::string source = options.model.empty() ? engine->info().path : options.model;
+  swap_.Begin(source, options, std::move(engine));
   context_->state = ServingState::kReady;
 }
 
 void App::Drain(double seconds_max) {
+  swap_.Stop();  // which models there are does not change from here on
   if (context_->state.exchange(ServingState::kDraining) == ServingState::kLoading) return;
-  context_->model.engine->Drain(seconds_max);
+  const absl::Time deadline = absl::Now() + absl::Seconds(seconds_max);
+  const std::vector<ModelRef> models = context_->models.living();
+  for (const ModelRef& model : models) model->engine->Drain(0);  // all refuse new requests
+  for (const ModelRef& model : models) {
+    model->engine->Drain(std::max(absl::ToDoubleSeconds(deadline - absl::Now()), 0.0));
+  }
   // What is still in flight ends with an error; posted after the engine's last events.
   absl::Notification done;
   context_->loop->Post([this, &done] {

@@ -9,6 +9,7 @@
 #include "engine/include/engine/engine.h"
 #include "model-server/http/handler.h"
 #include "model-server/routes/context.h"
+#include "model-server/routes/model_swap.h"
 #include "model-server/routes/router.h"
 #include "monitoring/metrics/metrics.h"
 
@@ -35,8 +36,11 @@ class App {
   static ErrorBody error_body();
 
   void SetLoadProgress(int64_t done, int64_t total);
-  // From loading to ready. The engine must have a tokenizer.
-  void Serve(std::unique_ptr<engine::Engine> engine);
+  // From loading to ready. The engine must have a tokenizer; `options` are those that it was asked
+  // for with.
+  void Serve(std::unique_ptr<engine::Engine> engine, const engine::EngineOptions& options = {});
+  // Lets other models take over; without a loader none can.
+  ModelSwap& swap() { return swap_; }
   // New requests get a 503 from here on; returns when those in flight have been answered, or after
   // `seconds_max`, when they end with an error.
   void Drain(double seconds_max);
@@ -47,6 +51,7 @@ class App {
   monitoring::Metrics* metrics_;
   std::shared_ptr<Context> context_;
   std::shared_ptr<Router> router_;
+  ModelSwap swap_;
   std::unique_ptr<WorkQueue> worker_;
   std::unique_ptr<WorkQueue> loader_;
   std::unique_ptr<BatchService> batches_;

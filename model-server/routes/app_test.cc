@@ -39,9 +39,12 @@ TEST_F(AppTest, AdaptersAreModels) {
   EXPECT_EQ(load(R"("lora_name":"y","lora_path":"x/../../y")").status, 403);
   EXPECT_EQ(load(R"("lora_name":3,"lora_path":"y")").status, 400);
   const json list = Call("GET", "/v1/models").Json();
-  ASSERT_EQ(list["data"].size(), 3u);
+  ASSERT_EQ(list["data"].size(), 4u);
   EXPECT_EQ(list["data"][2]["id"], "org/name:a/x");
   EXPECT_EQ(list["data"][2]["parent"], "org/name");
+  EXPECT_EQ(list["data"][3]["id"], "b:c:a/x");
+  EXPECT_EQ(list["data"][3]["parent"], "b:c");
+  EXPECT_EQ(Call("GET", "/v1/models/b:c:a%2Fx").Json()["parent"], "b:c");
   for (const char* name : {"org/name:a/x", "b:c:a/x", "a/x"}) {
     EXPECT_EQ(Call("GET", std::string("/v1/models/") + name).status, 200) << name;
     const Reply reply = Call(

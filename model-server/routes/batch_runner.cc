@@ -15,6 +15,7 @@ namespace inhouse::model_server {
 namespace {
 
 constexpr size_t kErrorsMax = 100;  // that a failed validation lists
+constexpr int64_t kRestSeconds = 5;
 
 std::vector<std::string_view> Lines(std::string_view text) {
   std::vector<std::string_view> lines;
@@ -84,7 +85,11 @@ BatchRunner::BatchRunner(BatchStore* store, WorkQueue* queue, Loop* loop, BatchD
 
 void BatchRunner::Pump() {
   pause_ = false;
+  std::erase_if(resting_, [now = UnixNow()](const auto& rest) { return rest.second <= now; });
   if (!ValidateNew()) return;
+  if (running_ && running_->in_flight == 0 && resting_.contains(running_->batch.id)) {
+    running_.reset();  // what was answered is in the store
+  }
   while (running_ || Load()) {
     Running& run = *running_;
     const auto fresh = store_->FindBatch(run.batch.id);  // it may have been cancelled
@@ -115,7 +120,7 @@ void BatchRunner::Pump() {
 
 bool BatchRunner::ValidateNew() {
   while (true) {
-    const auto found = store_->Oldest({BatchStatus::kValidating});
+    const auto found = store_->Oldest({BatchStatus::kValidating}, {});
     if (!found.ok()) return Fail(found.status());
     if (!*found) return true;
     if (!Validate(**found)) return false;
@@ -168,8 +173,10 @@ std::vector<LineError> BatchRunner::Check(const Batch& batch, const std::string&
 }
 
 bool BatchRunner::Load() {
+  std::vector<std::string> resting;
+  for (const auto& [id, until] : resting_) resting.push_back(id);
   const auto found = store_->Oldest(
-      {BatchStatus::kInProgress, BatchStatus::kFinalizing, BatchStatus::kCancelling});
+      {BatchStatus::kInProgress, BatchStatus::kFinalizing, BatchStatus::kCancelling}, resting);
   if (!found.ok()) {
     return Fail(found.status());
   }
@@ -212,7 +219,9 @@ void BatchRunner::Send(int64_t number) {
   request->target = run.batch.endpoint;
   request->body = line.body.dump();
   request->remote = "batch";
-  loop_->Post([dispatch = dispatch_, request, writer] { dispatch(request, writer); });
+  loop_->Post([dispatch = dispatch_, request, writer, key = run.batch.key] {
+    dispatch(request, writer, key);
+  });
 }
 
 void BatchRunner::OnAnswer(int64_t line, const std::string& custom_id, const Response& response,
@@ -220,9 +229,16 @@ void BatchRunner::OnAnswer(int64_t line, const std::string& custom_id, const Res
   if (!running_) return;
   Running& run = *running_;
   --run.in_flight;
-  if (response.status == 429 || response.status == 503) {
-    run.waiting.push_back(line);  // full, loading or draining: later
+  // Full, loading or draining: later. A line that alone is more than its key's limit is told to
+  // come back never.
+  const bool later = response.status == 503 ||
+                     (response.status == 429 && !response.headers.Find("retry-after").empty());
+  if (later) {
+    run.waiting.push_back(line);
     pause_ = true;
+    if (response.status == 429 && !run.batch.key.empty()) {
+      resting_[run.batch.id] = UnixNow() + kRestSeconds;
+    }
     return;
   }
   const absl::Status status = store_->AddResult(run.batch.id, {.line = line,
@@ -273,7 +289,8 @@ bool BatchRunner::Finish(BatchStatus outcome_status) {
                       .filename = run.batch.id + "_" + kind + ".jsonl",
                       .purpose = "batch_output",
                       .bytes = static_cast<int64_t>(content.size()),
-                      .created_at = UnixNow()};
+                      .created_at = UnixNow(),
+                      .owner = run.batch.owner};
   };
   outcome.output = file("output", outcome.output_content);
   outcome.errors = file("error", outcome.errors_content);

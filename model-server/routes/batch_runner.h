@@ -2,6 +2,7 @@
 #pragma once
 
 #include <functional>
+#include <map>
 #include <memory>
 #include <optional>
 #include <set>
@@ -15,12 +16,14 @@
 
 namespace inhouse::model_server {
 
-// Answers one request of a batch as if it had come over the wire; called on the io thread.
-using BatchDispatch =
-    std::function<void(std::shared_ptr<const Request>, std::shared_ptr<ResponseWriter>)>;
+// Answers one request of a batch as if it had come over the wire, on behalf of the key with that
+// id; called on the io thread.
+using BatchDispatch = std::function<void(std::shared_ptr<const Request>,
+                                         std::shared_ptr<ResponseWriter>, const std::string& key)>;
 
 // Lives on the thread of its queue, except for the constructor. One batch runs at a time, the
-// oldest; what a kill interrupts goes on at the next start with the lines that have no answer.
+// oldest whose key has tokens left; what a kill interrupts goes on at the next start with the lines
+// that have no answer.
 class BatchRunner : public std::enable_shared_from_this<BatchRunner> {
  public:
   struct Options {
@@ -64,6 +67,8 @@ class BatchRunner : public std::enable_shared_from_this<BatchRunner> {
   const BatchDispatch dispatch_;
   const Options options_;
   std::optional<Running> running_;
+  // Until when batches rest whose key has no tokens left: others must not wait for them.
+  std::map<std::string, int64_t> resting_;
   bool pause_ = false;  // until the next tick: the server was full, loading or draining
 };
 

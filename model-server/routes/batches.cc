@@ -13,8 +13,14 @@
 namespace inhouse::model_server {
 namespace {
 
+using Asked = BatchService::Asked;
+
 constexpr std::chrono::milliseconds kTick{500};
 constexpr size_t kWaitingMax = 64;  // requests to the store
+// Of each owner but administrators: nobody may fill the disk that all share.
+constexpr int64_t kOwnerFilesMax = 1000;
+constexpr int64_t kOwnerBytesMax = int64_t{1} << 30;
+constexpr int64_t kOwnerBatchesMax = 50;
 constexpr int64_t kExpirySecondsMin = 3600;
 constexpr int64_t kExpirySecondsMax = 2'592'000;
 
@@ -95,20 +101,50 @@ std::optional<ApiError> ReadUpload(const Request& request, StoredFile* file,
   return ReadExpiry(*form, file);
 }
 
-Response CreateFile(BatchService& service, const Request& request, const std::string&) {
-  StoredFile file{.id = "file-" + RandomId()};
+// What is somebody else's does not exist.
+absl::StatusOr<StoredFile> FindFile(BatchService& service, const Asked& asked,
+                                    const std::string& id) {
+  auto file = service.store().File(id);
+  if (file.ok() && asked.sees && *asked.sees != file->owner) {
+    return absl::NotFoundError("No such file: " + id.substr(0, 100));
+  }
+  return file;
+}
+
+absl::StatusOr<Batch> FindBatch(BatchService& service, const Asked& asked) {
+  auto batch = service.store().FindBatch(asked.parameter);
+  if (batch.ok() && asked.sees && *asked.sees != batch->owner) {
+    return absl::NotFoundError("No such batch: " + asked.parameter.substr(0, 100));
+  }
+  return batch;
+}
+
+Response CreateFile(BatchService& service, const Asked& asked) {
+  StoredFile file{.id = "file-" + RandomId(), .owner = asked.owner};
   std::string_view content;
-  if (const auto error = ReadUpload(request, &file, &content)) return ErrorResponse(*error);
+  if (const auto error = ReadUpload(asked.request, &file, &content)) return ErrorResponse(*error);
   file.filename = base::ReplaceInvalidUtf8(file.filename);
+  if (asked.sees) {
+    const auto usage = service.store().UsageOf(asked.owner);
+    if (!usage.ok()) return StoreError(usage.status(), "file");
+    if (usage->files >= kOwnerFilesMax || usage->bytes + file.bytes > kOwnerBytesMax) {
+      return ErrorResponse(InvalidRequest(
+          "file", "storage_limit",
+          fmt::format("This API key keeps {} files with {} bytes; at most {} with {} are kept for "
+                      "it. Delete some.",
+                      usage->files, usage->bytes, kOwnerFilesMax, kOwnerBytesMax)));
+    }
+  }
   const absl::Status status = service.store().AddFile(file, content);
   return status.ok() ? Json200(FileJson(file)) : StoreError(status, "file");
 }
 
-Response ListFiles(BatchService& service, const Request& request, const std::string&) {
+Response ListFiles(BatchService& service, const Asked& asked) {
   int64_t limit = 10'000;
-  if (const auto error = ReadLimit(request, limit, &limit)) return ErrorResponse(*error);
-  auto files = service.store().Files({.after = QueryParameter(request.target, "after"),
-                                      .purpose = QueryParameter(request.target, "purpose"),
+  if (const auto error = ReadLimit(asked.request, limit, &limit)) return ErrorResponse(*error);
+  auto files = service.store().Files({.after = QueryParameter(asked.request.target, "after"),
+                                      .purpose = QueryParameter(asked.request.target, "purpose"),
+                                      .owner = asked.sees,
                                       .limit = limit + 1});
   if (!files.ok()) return StoreError(files.status(), "after");
   const bool more = files->size() > static_cast<size_t>(limit);
@@ -116,18 +152,21 @@ Response ListFiles(BatchService& service, const Request& request, const std::str
   return Json200(FileListJson(*files, more));
 }
 
-Response GetFile(BatchService& service, const Request&, const std::string& id) {
-  const auto file = service.store().File(id);
+Response GetFile(BatchService& service, const Asked& asked) {
+  const auto file = FindFile(service, asked, asked.parameter);
   return file.ok() ? Json200(FileJson(*file)) : StoreError(file.status(), "file_id");
 }
 
-Response DeleteFile(BatchService& service, const Request&, const std::string& id) {
-  const absl::Status status = service.store().RemoveFile(id);
-  return status.ok() ? Json200(DeletedFileJson(id)) : StoreError(status, "file_id");
+Response DeleteFile(BatchService& service, const Asked& asked) {
+  absl::Status status = FindFile(service, asked, asked.parameter).status();
+  if (status.ok()) status = service.store().RemoveFile(asked.parameter);
+  return status.ok() ? Json200(DeletedFileJson(asked.parameter)) : StoreError(status, "file_id");
 }
 
-Response FileContent(BatchService& service, const Request&, const std::string& id) {
-  auto content = service.store().Content(id);
+Response FileContent(BatchService& service, const Asked& asked) {
+  const absl::Status found = FindFile(service, asked, asked.parameter).status();
+  if (!found.ok()) return StoreError(found, "file_id");
+  auto content = service.store().Content(asked.parameter);
   if (!content.ok()) return StoreError(content.status(), "file_id");
   Response response{.body = *std::move(content)};
   // What somebody uploaded must not be run by a browser.
@@ -136,17 +175,34 @@ Response FileContent(BatchService& service, const Request&, const std::string& i
   return response;
 }
 
-Response CreateBatch(BatchService& service, const Request& request, const std::string&) {
+Response CreateBatch(BatchService& service, const Asked& asked) {
   Json body;
-  if (const auto error = ParseBody(request.body, {}, &body)) return ErrorResponse(*error);
-  Batch batch{.id = "batch_" + RandomId()};
+  if (const auto error = ParseBody(asked.request.body, {}, &body)) return ErrorResponse(*error);
+  Batch batch{.id = "batch_" + RandomId(), .owner = asked.owner, .key = asked.key};
   if (const auto error = ReadBatchRequest(body, &batch)) return ErrorResponse(*error);
-  const auto file = service.store().File(batch.input_file);
+  const guard::Scope scope =
+      batch.endpoint == "/v1/embeddings" ? guard::Scope::kEmbed : guard::Scope::kChat;
+  if (asked.pass != nullptr && !asked.pass->Has(scope)) {
+    return ErrorResponse(DenialError(
+        {.kind = guard::DenialKind::kScope,
+         .message = fmt::format("This API key lacks the scope '{}'.", guard::ScopeName(scope))}));
+  }
+  const auto file = FindFile(service, asked, batch.input_file);
   if (!file.ok()) return StoreError(file.status(), "input_file_id");
   if (file->purpose != "batch") {
     return ErrorResponse(InvalidRequest("input_file_id", "invalid_value",
                                         "Invalid 'input_file_id': expected a file whose purpose is "
                                         "'batch'."));
+  }
+  if (asked.sees) {
+    const auto usage = service.store().UsageOf(asked.owner);
+    if (!usage.ok()) return StoreError(usage.status(), "");
+    if (usage->open_batches >= kOwnerBatchesMax) {
+      return ErrorResponse(InvalidRequest(
+          "", "batch_limit",
+          fmt::format("{} batches of this API key have not ended; more are not taken.",
+                      usage->open_batches)));
+    }
   }
   batch.reached[0] = UnixNow();
   batch.expires_at = batch.reached[0] + service.runner().window_seconds();
@@ -154,24 +210,26 @@ Response CreateBatch(BatchService& service, const Request& request, const std::s
   return status.ok() ? Json200(BatchJson(batch)) : StoreError(status, "");
 }
 
-Response ListBatches(BatchService& service, const Request& request, const std::string&) {
+Response ListBatches(BatchService& service, const Asked& asked) {
   int64_t limit = 20;
-  if (const auto error = ReadLimit(request, 100, &limit)) return ErrorResponse(*error);
-  auto batches = service.store().Batches(
-      {.after = QueryParameter(request.target, "after"), .limit = limit + 1});
+  if (const auto error = ReadLimit(asked.request, 100, &limit)) return ErrorResponse(*error);
+  auto batches = service.store().Batches({.after = QueryParameter(asked.request.target, "after"),
+                                          .owner = asked.sees,
+                                          .limit = limit + 1});
   if (!batches.ok()) return StoreError(batches.status(), "after");
   const bool more = batches->size() > static_cast<size_t>(limit);
   if (more) batches->pop_back();
   return Json200(BatchListJson(*batches, more));
 }
 
-Response GetBatch(BatchService& service, const Request&, const std::string& id) {
-  const auto batch = service.store().FindBatch(id);
+Response GetBatch(BatchService& service, const Asked& asked) {
+  const auto batch = FindBatch(service, asked);
   return batch.ok() ? Json200(BatchJson(*batch)) : StoreError(batch.status(), "batch_id");
 }
 
-Response CancelBatch(BatchService& service, const Request&, const std::string& id) {
-  auto batch = service.store().FindBatch(id);
+Response CancelBatch(BatchService& service, const Asked& asked) {
+  const std::string& id = asked.parameter;
+  auto batch = FindBatch(service, asked);
   if (!batch.ok()) return StoreError(batch.status(), "batch_id");
   if (IsFinal(batch->status)) {
     ApiError error = InvalidRequest(
@@ -235,7 +293,16 @@ void BatchService::Tick() {
 
 bool BatchService::Run(const Exchange& exchange, Work work) {
   return queue_->Add([this, work, exchange] {
-    auto response = std::make_shared<Response>(work(*this, *exchange.request, exchange.parameter));
+    const Call& call = *exchange.call;
+    const bool all = call.pass == nullptr || call.pass->Has(guard::Scope::kAdmin);
+    const std::string& tenant = call.caller.tenant;
+    auto response = std::make_shared<Response>(
+        work(*this, {.request = *exchange.request,
+                     .parameter = exchange.parameter,
+                     .owner = tenant,
+                     .key = call.caller.key_id,
+                     .sees = all ? std::nullopt : std::make_optional(tenant),
+                     .pass = call.pass.get()}));
     loop_->Post([writer = exchange.writer, response] { writer->Send(std::move(*response)); });
     if (work == CreateBatch || work == CancelBatch) runner_->Pump();
   });

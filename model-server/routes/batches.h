@@ -2,6 +2,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "absl/status/statusor.h"
@@ -21,8 +22,15 @@ class BatchService {
 
   // Runs on the service's thread, where answers may take as long as a disk does. False: too many
   // wait.
-  using Work = Response (*)(BatchService& service, const Request& request,
-                            const std::string& parameter);
+  struct Asked {
+    const Request& request;
+    std::string parameter;            // an id
+    std::string owner;                // whose things the caller makes
+    std::string key;                  // "": nobody in particular
+    std::optional<std::string> sees;  // whose things the caller finds; none: everybody's
+    const guard::Pass* pass;          // null: there is no guard
+  };
+  using Work = Response (*)(BatchService& service, const Asked& asked);
   bool Run(const Exchange& exchange, Work work);
 
   BatchStore& store() { return *store_; }

@@ -105,7 +105,7 @@ class ChatGeneration : public Generation {
       return std::find(ids.begin(), ids.end(), event.ids.back()) != ids.end();
     };
     return event.stop_string.empty() && !params.include_stop &&
-           (has(params.stop_ids) || has(setup().context->model.engine->info().end_tokens));
+           (has(params.stop_ids) || has(setup().model->engine->info().end_tokens));
   }
 
   // Sorts what is new into the answer, or sends it.
@@ -230,21 +230,20 @@ void SetReasoning(const engine::Tokenizer& tokenizer, std::string_view prompt,
   }
 }
 
-std::optional<ApiError> Prepare(const Context& context, ChatRequest* chat, std::string* prompt,
+std::optional<ApiError> Prepare(const ServedModel& model, ChatRequest* chat, std::string* prompt,
                                 std::vector<engine::GenerateRequest>* requests) {
-  if (auto error = RenderChat(context, chat, prompt)) return error;
-  if (auto error = AddCalls(FormatFor(context, *chat), chat)) return error;
+  if (auto error = RenderChat(model, chat, prompt)) return error;
+  if (auto error = AddCalls(FormatFor(model, *chat), chat)) return error;
   engine::GenerateRequest request;
-  if (auto error =
-          MakeRequest(context, chat->params, context.model.engine->tokenizer()->Encode(*prompt),
-                      "messages", &request)) {
+  if (auto error = MakeRequest(model, chat->params, model.engine->tokenizer()->Encode(*prompt),
+                               "messages", &request)) {
     return error;
   }
-  SetReasoning(*context.model.engine->tokenizer(), *prompt, &request);
+  SetReasoning(*model.engine->tokenizer(), *prompt, &request);
   // Markers of reasoning and of calls may be special tokens: the format's parser needs to see them.
   request.skip_special_tokens = false;
   if (const auto& budget = chat->params.thinking_budget) {
-    const engine::Tokenizer& tokenizer = *context.model.engine->tokenizer();
+    const engine::Tokenizer& tokenizer = *model.engine->tokenizer();
     const bool open = engine::PromptEndsInThink(*prompt);
     request.thinking_budget = {
         .tokens = *budget,
@@ -260,16 +259,17 @@ std::optional<ApiError> Prepare(const Context& context, ChatRequest* chat, std::
 }  // namespace
 
 // Conversations with tools may need another format: some templates know none.
-const engine::ChatFormat& FormatFor(const Context& context, const ChatRequest& request) {
-  const engine::ChatFormat& format = *context.model.engine->chat_format();
+const engine::ChatFormat& FormatFor(const ServedModel& model, const ChatRequest& request) {
+  const engine::ChatFormat& format = *model.engine->chat_format();
   const bool uses_tools =
       std::any_of(request.messages.begin(), request.messages.end(),
                   [](const auto& m) { return m.role == "tool" || !m.tool_calls.empty(); });
   return uses_tools || !request.options.tools.is_null() ? format.WithTools() : format;
 }
 
-std::optional<ApiError> RenderChat(const Context& context, ChatRequest* request, std::string* out) {
-  const engine::Engine& engine = *context.model.engine;
+std::optional<ApiError> RenderChat(const ServedModel& model, ChatRequest* request,
+                                   std::string* out) {
+  const engine::Engine& engine = *model.engine;
   if (engine.chat_format() == nullptr) {
     return InvalidRequest("model", "chat_template_missing",
                           "This model has no chat template. Use /v1/completions.");
@@ -277,7 +277,7 @@ std::optional<ApiError> RenderChat(const Context& context, ChatRequest* request,
   const engine::Tokenizer& tokenizer = *engine.tokenizer();
   if (tokenizer.bos()) request->options.bos_token = tokenizer.TokenBytes(*tokenizer.bos());
   if (tokenizer.eos()) request->options.eos_token = tokenizer.TokenBytes(*tokenizer.eos());
-  auto prompt = FormatFor(context, *request).Render(request->messages, request->options);
+  auto prompt = FormatFor(model, *request).Render(request->messages, request->options);
   if (!prompt.ok()) {
     return InvalidRequest(
         "messages", "invalid_value",
@@ -291,10 +291,10 @@ void RunChat(const std::shared_ptr<const Request>& http, GenerationSetup setup) 
   Json body;
   ChatRequest chat;
   auto error = ParseBody(http->body, {}, &body);
-  if (!error) error = ReadChatRequest(body, setup.context->model.bounds, &chat);
-  if (!error) error = CheckModel(*setup.context, chat.model, &chat.params);
+  if (!error) error = ReadChatRequest(body, setup.model->bounds, &chat);
+  if (!error) error = CheckModel(*setup.model, chat.model, &chat.params);
   if (error) return PostError(setup, *std::move(error));
-  setup.head = setup.context->NewHead("chatcmpl-", chat.model, chat.params);
+  setup.head = setup.model->NewHead("chatcmpl-", chat.model, chat.params);
   auto writer = NewCompletionsWriter(setup.head, chat.params.include_usage);
   StartChat(std::move(chat), std::move(writer), std::move(setup));
 }
@@ -302,7 +302,7 @@ void RunChat(const std::shared_ptr<const Request>& http, GenerationSetup setup) 
 void StartChat(ChatRequest chat, std::unique_ptr<ChatWriter> writer, GenerationSetup setup) {
   std::string prompt;
   std::vector<engine::GenerateRequest> requests;
-  if (auto error = Prepare(*setup.context, &chat, &prompt, &requests)) {
+  if (auto error = Prepare(*setup.model, &chat, &prompt, &requests)) {
     return PostError(setup, *std::move(error));
   }
   const ChatOutput output{.logprobs = chat.logprobs,
@@ -311,7 +311,7 @@ void StartChat(ChatRequest chat, std::unique_ptr<ChatWriter> writer, GenerationS
                           .include_reasoning = chat.include_reasoning,
                           .prompt_ends_in_think = engine::PromptEndsInThink(prompt),
                           .prompt_tokens = static_cast<int64_t>(requests.front().prompt_ids.size()),
-                          .format = &FormatFor(*setup.context, chat),
+                          .format = &FormatFor(*setup.model, chat),
                           .forced_calls = !chat.tool_choice.forced.is_null()};
   setup.params = std::move(chat.params);
   const size_t n = requests.size();

@@ -18,9 +18,10 @@ void RunChat(const std::shared_ptr<const Request>& request, GenerationSetup setu
 // and `setup.head` is set.
 void StartChat(ChatRequest chat, std::unique_ptr<ChatWriter> writer, GenerationSetup setup);
 // How the model speaks in this conversation; the model has a chat format.
-const engine::ChatFormat& FormatFor(const Context& context, const ChatRequest& request);
+const engine::ChatFormat& FormatFor(const ServedModel& model, const ChatRequest& request);
 
 // The conversation as the model's prompt text. Errors are 400s that name `messages`.
-std::optional<ApiError> RenderChat(const Context& context, ChatRequest* request, std::string* out);
+std::optional<ApiError> RenderChat(const ServedModel& model, ChatRequest* request,
+                                   std::string* out);
 
 }  // namespace inhouse::model_server

@@ -190,14 +190,14 @@ std::optional<ApiError> PromptIds(const engine::Tokenizer& tokenizer,
   return std::nullopt;
 }
 
-std::optional<ApiError> Prepare(const Request& http, const Context& context,
+std::optional<ApiError> Prepare(const Request& http, const ServedModel& model,
                                 CompletionRequest* completion, CompletionOutput* output,
                                 std::vector<engine::GenerateRequest>* requests) {
   Json body;
   if (auto error = ParseBody(http.body, {}, &body)) return error;
-  if (auto error = ReadCompletionRequest(body, context.model.bounds, completion)) return error;
-  if (auto error = CheckModel(context, completion->model, &completion->params)) return error;
-  const engine::Tokenizer& tokenizer = *context.model.engine->tokenizer();
+  if (auto error = ReadCompletionRequest(body, model.bounds, completion)) return error;
+  if (auto error = CheckModel(model, completion->model, &completion->params)) return error;
+  const engine::Tokenizer& tokenizer = *model.engine->tokenizer();
   output->echo = completion->echo;
   output->logprobs = completion->logprobs.has_value();
   output->top_logprobs = static_cast<size_t>(completion->logprobs.value_or(0));
@@ -211,7 +211,7 @@ std::optional<ApiError> Prepare(const Request& http, const Context& context,
       output->prompts.push_back(text != nullptr ? *text : tokenizer.Decode(ids));
     }
     engine::GenerateRequest request;
-    if (auto error = MakeRequest(context, completion->params, std::move(ids), "prompt", &request)) {
+    if (auto error = MakeRequest(model, completion->params, std::move(ids), "prompt", &request)) {
       return error;
     }
     if (completion->logprobs) request.logprobs = static_cast<int>(*completion->logprobs);
@@ -229,10 +229,10 @@ void RunCompletion(const std::shared_ptr<const Request>& http, GenerationSetup s
   CompletionRequest completion;
   CompletionOutput output;
   std::vector<engine::GenerateRequest> requests;
-  if (auto error = Prepare(*http, *setup.context, &completion, &output, &requests)) {
+  if (auto error = Prepare(*http, *setup.model, &completion, &output, &requests)) {
     return PostError(setup, *std::move(error));
   }
-  setup.head = setup.context->NewHead("cmpl-", completion.model, completion.params);
+  setup.head = setup.model->NewHead("cmpl-", completion.model, completion.params);
   setup.params = std::move(completion.params);
   setup.per_prompt = static_cast<int64_t>(output.per_prompt);
   const size_t sequences = requests.size();

@@ -13,19 +13,20 @@
 
 #include "engine/include/engine/engine.h"
 #include "guard/guard.h"
-#include "model-server/api/answer.h"
 #include "model-server/api/error.h"
-#include "model-server/api/generate_params.h"
 #include "model-server/http/handler.h"
 #include "model-server/routes/admission.h"
 #include "model-server/routes/request_log.h"
+#include "model-server/routes/served_model.h"
 #include "model-server/routes/work_queue.h"
 #include "monitoring/metrics/metrics.h"
+#include "monitoring/traces/tracer.h"
 
 namespace inhouse::model_server {
 
 class BatchService;
 class Generation;
+class ModelSwap;
 
 struct AppOptions {
   std::vector<std::string> served_names = {};  // the first is canonical; none: the model's own name
@@ -37,24 +38,13 @@ struct AppOptions {
   engine::Pooling pooling = engine::Pooling::kMean;  // of /v1/embeddings
   // Below it clients may have adapters loaded at run time; none: nowhere.
   std::optional<std::string> adapter_root = {};
-  std::shared_ptr<RequestLog> request_log = {};  // none: only the process's own log
-  std::shared_ptr<guard::Guard> guard = {};      // none: everybody may call everything
+  std::shared_ptr<RequestLog> request_log = {};     // none: only the process's own log
+  std::shared_ptr<monitoring::Tracer> tracer = {};  // none: nothing is traced
+  std::shared_ptr<guard::Guard> guard = {};         // none: everybody may call everything
 };
 
-enum class ServingState { kLoading, kReady, kDraining };
-
-// Set once, before the state becomes kReady; then read-only.
-struct ServedModel {
-  std::unique_ptr<engine::Engine> engine = {};
-  std::vector<std::string> names = {};
-  ModelBounds bounds = {};
-  std::string fingerprint = {};
-  int64_t created = 0;
-
-  bool IsNamed(std::string_view name) const;  // the model itself
-  // The loaded adapter that "model:adapter", or the adapter's bare name, asks for.
-  std::optional<engine::AdapterInfo> FindAdapter(std::string_view name) const;
-};
+// kReplacing: the model was unloaded to make room for its successor.
+enum class ServingState { kLoading, kReady, kReplacing, kDraining };
 
 // Lives on the io thread, except where it says otherwise.
 struct Context {
@@ -65,8 +55,9 @@ struct Context {
   WorkQueue* loader = nullptr;                              // for adapters
   std::atomic<ServingState> state{ServingState::kLoading};  // any thread
   std::atomic<int> load_percent{0};                         // any thread
+  ModelSwap* swap = nullptr;                                // never null once the App is made
   BatchService* batches = nullptr;                          // null: off; io thread
-  ServedModel model = {};                                   // any thread once kReady
+  ModelSlot models = {};                                    // any thread
   std::unordered_map<Generation*, std::shared_ptr<Generation>> active = {};
   // Running mean of the time that one answer takes once it runs; 0 = none has ended yet. Any thread
   // reads.
@@ -75,9 +66,6 @@ struct Context {
   // How long a client that is turned away should wait, from what is queued. Any thread.
   int RetryAfterSeconds() const;
   void OnAnswer(double seconds);  // one ran to its end; io thread
-  // `model` as the client called it. The id ends in params.request_id, if there is one. Any thread.
-  AnswerHead NewHead(std::string_view id_prefix, const std::string& model,
-                     const GenerateParams& params) const;
 };
 
 // Seconds until those that wait now have had their turn: `running` answers at a time, each of
@@ -87,7 +75,7 @@ int QueueSeconds(double answer_seconds, int64_t running, int64_t waiting);
 // Why nothing can be generated now, if so.
 std::optional<ApiError> CheckServing(const Context& context);
 
-// 24 hex digits that nobody can guess.
-std::string RandomId();
+// What is said where there is no model.
+ApiError NoModel(const Context& context);
 
 }  // namespace inhouse::model_server

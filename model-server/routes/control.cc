@@ -1,5 +1,6 @@
 #include "model-server/routes/control.h"
 
+#include <algorithm>
 #include <optional>
 #include <string_view>
 #include <utility>
@@ -8,6 +9,7 @@
 #include "base/utf8.h"
 #include "model-server/api/json_writer.h"
 #include "model-server/api/openapi.h"
+#include "model-server/routes/model_swap.h"
 
 namespace inhouse::model_server {
 namespace {
@@ -31,25 +33,26 @@ void WriteModel(const ServedModel& model, const std::string& name, JsonWriter* j
   json->EndObject();
 }
 
-// As vLLM shows a LoRA: `parent` is the model that it belongs to.
-void WriteAdapter(const ServedModel& model, const std::string& id, const std::string& adapter,
-                  JsonWriter* json) {
+// As vLLM shows a LoRA: `parent` is the name of the model that it belongs to.
+void WriteAdapter(const ServedModel& model, const std::string& parent, const std::string& id,
+                  const std::string& adapter, JsonWriter* json) {
   json->BeginObject();
   json->Key("id").String(id);
   json->Key("object").String("model");
   json->Key("created").Int(model.created);
   json->Key("owned_by").String("inhouse");
   json->Key("root").String(adapter);
-  json->Key("parent").String(model.names.front());
+  json->Key("parent").String(parent);
   json->Key("max_model_len").Int(model.engine->info().context_tokens);
   json->EndObject();
 }
 
-// The list is there while the server drains: what is being answered goes on.
-bool SendIfLoading(const Exchange& exchange) {
-  if (exchange.context->state.load() != ServingState::kLoading) return false;
-  exchange.writer->Send(ErrorResponse(*CheckServing(*exchange.context)));
-  return true;
+// The list is there while the server drains: what is being answered goes on. Null: there is no
+// model, and that was answered.
+ModelRef ModelOrError(const Exchange& exchange) {
+  ModelRef model = exchange.context->models.current();
+  if (model == nullptr) exchange.writer->Send(ErrorResponse(NoModel(*exchange.context)));
+  return model;
 }
 
 // A key sees the models that it may use.
@@ -70,8 +73,11 @@ void HandleReady(const Exchange& exchange) {
 
 void HandleMetrics(const Exchange& exchange) {
   Context& context = *exchange.context;
-  if (context.state.load() != ServingState::kLoading) {
-    context.metrics->SetEngine(context.model.engine->stats());
+  context.metrics->SetEngine(context.models.Stats());
+  context.metrics->SetModels(static_cast<int64_t>(context.models.living().size()),
+                             context.swap->running());
+  if (const auto& tracer = context.options.tracer; tracer != nullptr) {
+    context.metrics->SetTraces(tracer->stats());
   }
   Response response{.body = context.metrics->Text()};
   response.headers.Add("Content-Type", "text/plain; version=0.0.4; charset=utf-8");
@@ -88,24 +94,30 @@ void HandleVersion(const Exchange& exchange) {
 }
 
 void HandleModels(const Exchange& exchange) {
-  if (SendIfLoading(exchange)) return;
-  const ServedModel& model = exchange.context->model;
+  const ModelRef served = ModelOrError(exchange);
+  if (served == nullptr) return;
+  const ServedModel& model = *served;
   JsonWriter json;
   json.BeginObject().Key("object").String("list").Key("data").BeginArray();
   for (const std::string& name : model.names) {
     if (MayUse(exchange, name)) WriteModel(model, name, &json);
   }
-  for (const engine::AdapterInfo& adapter : model.engine->adapters()) {
-    const std::string id = model.names.front() + ":" + adapter.name;
-    if (MayUse(exchange, id)) WriteAdapter(model, id, adapter.name, &json);
+  // Under each name: a key may be good for one of them only.
+  const std::vector<engine::AdapterInfo> adapters = model.engine->adapters();
+  for (const std::string& name : model.names) {
+    for (const engine::AdapterInfo& adapter : adapters) {
+      const std::string id = name + ":" + adapter.name;
+      if (MayUse(exchange, id)) WriteAdapter(model, name, id, adapter.name, &json);
+    }
   }
   json.EndArray().EndObject();
   SendJson(exchange, json.Take());
 }
 
 void HandleModel(const Exchange& exchange) {
-  if (SendIfLoading(exchange)) return;
-  const ServedModel& model = exchange.context->model;
+  const ModelRef served = ModelOrError(exchange);
+  if (served == nullptr) return;
+  const ServedModel& model = *served;
   const auto adapter =
       model.IsNamed(exchange.parameter) ? std::nullopt : model.FindAdapter(exchange.parameter);
   const bool there = model.IsNamed(exchange.parameter) || adapter;
@@ -114,7 +126,11 @@ void HandleModel(const Exchange& exchange) {
   }
   JsonWriter json;
   if (adapter) {
-    WriteAdapter(model, exchange.parameter, adapter->name, &json);
+    const auto named = std::find_if(
+        model.names.begin(), model.names.end(),
+        [&](const std::string& name) { return exchange.parameter == name + ":" + adapter->name; });
+    WriteAdapter(model, named == model.names.end() ? model.names.front() : *named,
+                 exchange.parameter, adapter->name, &json);
   } else {
     WriteModel(model, exchange.parameter, &json);
   }
@@ -124,15 +140,17 @@ void HandleModel(const Exchange& exchange) {
 // There from the first moment on; the names of the models come with them.
 void HandleOpenApi(const Exchange& exchange) {
   const Context& context = *exchange.context;
-  const bool loading = context.state.load() == ServingState::kLoading;
+  const ModelRef model = context.models.current();
   std::vector<std::string> names;  // those that the caller may use, as in /v1/models
-  if (!loading) {
-    for (const std::string& name : context.model.names) {
+  if (model != nullptr) {
+    for (const std::string& name : model->names) {
       if (MayUse(exchange, name)) names.push_back(name);
     }
-    for (const engine::AdapterInfo& adapter : context.model.engine->adapters()) {
-      std::string id = context.model.names.front() + ":" + adapter.name;
-      if (MayUse(exchange, id)) names.push_back(std::move(id));
+    for (const engine::AdapterInfo& adapter : model->engine->adapters()) {
+      for (const std::string& name : model->names) {
+        std::string id = name + ":" + adapter.name;
+        if (MayUse(exchange, id)) names.push_back(std::move(id));
+      }
     }
   }
   SendJson(exchange, OpenApiJson(context.options.version, names));
@@ -140,8 +158,9 @@ void HandleOpenApi(const Exchange& exchange) {
 
 // As in vLLM: with it, /tokenize and /detokenize, lm-eval needs no tokenizer of its own.
 void HandleTokenizerInfo(const Exchange& exchange) {
-  if (SendIfLoading(exchange)) return;
-  const engine::Engine& engine = *exchange.context->model.engine;
+  const ModelRef model = ModelOrError(exchange);
+  if (model == nullptr) return;
+  const engine::Engine& engine = *model->engine;
   const engine::Tokenizer& tokenizer = *engine.tokenizer();
   JsonWriter json;
   const auto token = [&](std::string_view key, std::optional<engine::TokenId> id) {

@@ -77,9 +77,9 @@ bool SeemOurs(const engine::Tokenizer& tokenizer, const std::vector<engine::Toke
   return false;
 }
 
-std::optional<ApiError> InputIds(const Context& context, const EmbeddingRequest& request,
+std::optional<ApiError> InputIds(const ServedModel& model, const EmbeddingRequest& request,
                                  size_t index, std::vector<engine::TokenId>* out) {
-  const engine::Tokenizer& tokenizer = *context.model.engine->tokenizer();
+  const engine::Tokenizer& tokenizer = *model.engine->tokenizer();
   const TextOrIds& input = request.inputs[index];
   if (const std::string* text = std::get_if<std::string>(&input)) {
     *out = tokenizer.Encode(
@@ -92,25 +92,26 @@ std::optional<ApiError> InputIds(const Context& context, const EmbeddingRequest&
   return ForeignIds(param, "this model's tokenizer does not make these token ids of any text");
 }
 
-std::optional<ApiError> Prepare(const Request& http, const Context& context,
+std::optional<ApiError> Prepare(const Request& http, const GenerationSetup& setup,
                                 EmbeddingRequest* embedding,
                                 std::vector<engine::GenerateRequest>* requests) {
   Json body;
   if (auto error = ParseBody(http.body, {}, &body)) return error;
-  const engine::ModelInfo& info = context.model.engine->info();
+  const ServedModel& model = *setup.model;
+  const engine::ModelInfo& info = model.engine->info();
   if (auto error = ReadEmbeddingRequest(body, info.vocab_size, info.hidden_size, embedding)) {
     return error;
   }
   GenerateParams params;
-  if (auto error = CheckModel(context, embedding->model, &params)) return error;
+  if (auto error = CheckModel(model, embedding->model, &params)) return error;
   params.max_tokens = 0;
   params.priority = embedding->priority;
   for (size_t i = 0; i < embedding->inputs.size(); ++i) {
     std::vector<engine::TokenId> ids;
-    if (auto error = InputIds(context, *embedding, i, &ids)) return error;
+    if (auto error = InputIds(model, *embedding, i, &ids)) return error;
     engine::GenerateRequest request;
-    if (auto error = MakeRequest(context, params, std::move(ids), "input", &request)) return error;
-    request.pooling = context.options.pooling;
+    if (auto error = MakeRequest(model, params, std::move(ids), "input", &request)) return error;
+    request.pooling = setup.context->options.pooling;
     requests->push_back(std::move(request));
   }
   return std::nullopt;
@@ -121,7 +122,7 @@ std::optional<ApiError> Prepare(const Request& http, const Context& context,
 void RunEmbeddings(const std::shared_ptr<const Request>& http, GenerationSetup setup) {
   EmbeddingRequest embedding;
   std::vector<engine::GenerateRequest> requests;
-  if (auto error = Prepare(*http, *setup.context, &embedding, &requests)) {
+  if (auto error = Prepare(*http, setup, &embedding, &requests)) {
     return PostError(setup, *std::move(error));
   }
   setup.head.model = embedding.model;

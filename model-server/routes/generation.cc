@@ -87,8 +87,11 @@ absl::StatusOr<std::unique_ptr<engine::Session>> Generation::Submit(
       if (const auto self = weak.lock()) self->OnEvent(index, std::move(event));
     });
   };
-  auto session = setup_.context->model.engine->Submit(std::move(request), on_event);
-  if (session.ok()) sequences_[index].submitted = true;
+  auto session = setup_.model->engine->Submit(std::move(request), on_event);
+  if (session.ok()) {
+    sequences_[index].submitted = true;
+    sequences_[index].submitted_at = std::chrono::steady_clock::now();
+  }
   return session;
 }
 
@@ -120,6 +123,9 @@ void Generation::Start(std::vector<std::unique_ptr<engine::Session>> sessions) {
   for (size_t i = 0; i < sessions.size(); ++i) sequences_[i].session = std::move(sessions[i]);
   running_ = sequences_.size();
   setup_.context->active.emplace(this, shared_from_this());
+  if (RequestTrace* trace = setup_.call->trace.get(); trace != nullptr) {
+    TraceAccepted(setup_.head, setup_.params, static_cast<int64_t>(sequences_.size()), trace);
+  }
   setup_.writer->OnClosed([weak = weak_from_this()] {
     if (const auto self = weak.lock()) self->OnClientGone();
   });
@@ -219,7 +225,27 @@ void Generation::RecordCall(size_t index, const monitoring::RequestRecord& recor
     call.cached_tokens += sequences_[index].usage.cached_tokens;
   }
   call.completion_tokens += record.generation_tokens;
+  if (call.trace != nullptr) RecordTrace(index, record);
   if (call.pass != nullptr) call.pass->ChargeTokens(record.generation_tokens);
+}
+
+void Generation::RecordTrace(size_t index, const monitoring::RequestRecord& record) {
+  RequestTrace& trace = *setup_.call->trace;
+  const Sequence& sequence = sequences_[index];
+  RequestTrace::Sequence phases{.index = static_cast<int64_t>(index),
+                                .queue_ms = 1000 * record.queue_seconds.value_or(0),
+                                .prefill_ms = 1000 * record.prefill_seconds.value_or(0),
+                                .decode_ms = 1000 * record.decode_seconds.value_or(0),
+                                .prompt_tokens = record.prompt_tokens,
+                                .cached_tokens = sequence.usage.cached_tokens,
+                                .completion_tokens = record.generation_tokens};
+  // The engine's clock begins while it is being submitted, and the last token was there before we
+  // heard of it: the phases lie between the two.
+  const double ended = 1000 * Seconds(trace.start, std::chrono::steady_clock::now()) -
+                       (phases.queue_ms + phases.prefill_ms + phases.decode_ms);
+  const double submitted = 1000 * Seconds(trace.start, sequence.submitted_at);
+  phases.submitted_ms = std::max(std::min(submitted, ended), 0.0);
+  TraceSequence(phases, record.finish_reason, &trace);
 }
 
 void Generation::OnClientGone() {
@@ -274,7 +300,7 @@ void Generation::SendWhole(Response response) {
 }
 
 TokenScore Generation::Score(const engine::TokenLogprob& logprob, size_t top_max) const {
-  const engine::Tokenizer& tokenizer = *setup_.context->model.engine->tokenizer();
+  const engine::Tokenizer& tokenizer = *setup_.model->engine->tokenizer();
   TokenScore score{.token = std::string(tokenizer.TokenBytes(logprob.id)),
                    .in_text = !tokenizer.IsSpecial(logprob.id),
                    .logprob = logprob.logprob};
@@ -287,7 +313,7 @@ TokenScore Generation::Score(const engine::TokenLogprob& logprob, size_t top_max
 }
 
 std::string Generation::PromptLogprobs(const engine::TokenEvent& event) const {
-  const engine::Tokenizer& tokenizer = *setup_.context->model.engine->tokenizer();
+  const engine::Tokenizer& tokenizer = *setup_.model->engine->tokenizer();
   const auto top_max = static_cast<size_t>(setup_.params.prompt_logprobs.value_or(0));
   std::vector<std::vector<PromptCandidate>> places;
   places.reserve(event.prompt_logprobs.size());

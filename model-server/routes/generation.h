@@ -19,6 +19,7 @@ using SteadyTime = std::chrono::steady_clock::time_point;
 // What belongs to every kind of answer.
 struct GenerationSetup {
   Context* context = nullptr;
+  ModelRef model = {};  // never null; that of the request's beginning, whatever is served later
   std::shared_ptr<ResponseWriter> writer = {};
   std::shared_ptr<Call> call = {};  // never null
   AnswerHead head = {};
@@ -79,6 +80,7 @@ class Generation : public std::enable_shared_from_this<Generation> {
     int64_t max_tokens = 0;
     std::optional<SteadyTime> first_token = {};
     SteadyTime last_token = {};
+    SteadyTime submitted_at = {};
     bool submitted = false;
     bool ended = false;
   };
@@ -91,6 +93,7 @@ class Generation : public std::enable_shared_from_this<Generation> {
   void MeasureTokens(Sequence& sequence);
   void RecordEnd(size_t index, const engine::TokenEvent& event, std::string finish_name);
   void RecordCall(size_t index, const monitoring::RequestRecord& record);
+  void RecordTrace(size_t index, const monitoring::RequestRecord& record);
   void OnClientGone();
   void Leave();  // drops the sessions, which cancels them
 

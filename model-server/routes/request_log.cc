@@ -59,6 +59,7 @@ std::string FormatLogLine(const LoggedRequest& entry, int64_t unix_ms) {
   text("key_id", call.caller.key_id);
   text("key_prefix", call.caller.key_prefix);
   text("tenant", call.caller.tenant);
+  if (call.trace != nullptr) text("trace_id", call.trace->trace_id);
   text("method", entry.request->method);
   text("route", entry.route);
   if (entry.route == "none") {

@@ -65,6 +65,10 @@ class TrackedWriter : public ResponseWriter {
         handler_ == "none" ? "other" : std::string_view(request_->method);
     context_->metrics->OnHttp(
         {.handler = handler_, .method = method, .status = status, .seconds = seconds});
+    if (call_->trace != nullptr) {
+      context_->options.tracer->Add(
+          SpansOf(*call_->trace, *call_, *request_, handler_, status, seconds));
+    }
     const auto level =
         request_->method == "POST" || status >= 400 ? spdlog::level::info : spdlog::level::debug;
     if (context_->options.request_log != nullptr) {
@@ -182,6 +186,8 @@ void Router::Handle(std::shared_ptr<const Request> request,
   if (auto denied = Admit(*request, match.route, call.get())) {
     return tracked->Send(*std::move(denied));
   }
+  // Strangers leave no traces, and the routes that an orchestrator asks all day neither.
+  call->trace = BeginTrace(context_->options.tracer.get(), *request, match.pattern);
   if (match.pattern.empty()) return tracked->Send(ErrorResponse(UnknownUrl(*request)));
   if (match.route == nullptr) {
     const bool asks = request->method == "OPTIONS";

@@ -116,6 +116,7 @@ class ScriptedEngine : public engine::Engine {
 
   explicit ScriptedEngine(Script script) : script_(std::move(script)), tokenizer_(ByteTokenizer()) {
     info_.name = "scripted";
+    info_.path = "scripted";
     info_.architecture = "test";
     info_.vocab_size = 257;
     info_.hidden_size = 3;

@@ -18,10 +18,10 @@ void PostJson(const GenerationSetup& setup, std::string body) {
   });
 }
 
-std::optional<ApiError> CheckModel(const Context& context, std::string_view model,
+std::optional<ApiError> CheckModel(const ServedModel& served, std::string_view model,
                                    GenerateParams* params) {
-  if (context.model.IsNamed(model)) return std::nullopt;
-  if (auto adapter = context.model.FindAdapter(model)) {
+  if (served.IsNamed(model)) return std::nullopt;
+  if (auto adapter = served.FindAdapter(model)) {
     params->adapter = std::move(adapter->name);
     params->adapter_fingerprint = adapter->fingerprint.substr(0, 8);
     return std::nullopt;
@@ -46,10 +46,10 @@ void AddBadWord(const engine::Tokenizer& tokenizer, const std::string& word,
 
 }  // namespace
 
-std::optional<ApiError> MakeRequest(const Context& context, const GenerateParams& params,
+std::optional<ApiError> MakeRequest(const ServedModel& model, const GenerateParams& params,
                                     std::vector<engine::TokenId> ids, std::string_view param,
                                     engine::GenerateRequest* out) {
-  const int64_t length = context.model.engine->info().context_tokens;
+  const int64_t length = model.engine->info().context_tokens;
   const auto prompt = static_cast<int64_t>(ids.size());
   if (ids.empty()) {
     return InvalidRequest(std::string(param), "invalid_value",
@@ -69,7 +69,7 @@ std::optional<ApiError> MakeRequest(const Context& context, const GenerateParams
   out->stop_ids = params.stop_ids;
   out->allowed_ids = params.allowed_ids;
   for (const std::string& word : params.bad_words) {
-    AddBadWord(*context.model.engine->tokenizer(), word, &out->bad_sequences);
+    AddBadWord(*model.engine->tokenizer(), word, &out->bad_sequences);
   }
   out->ignore_eos = params.ignore_eos;
   out->include_stop = params.include_stop;

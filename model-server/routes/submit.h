@@ -19,12 +19,12 @@ void PostError(const GenerationSetup& setup, ApiError error);
 void PostJson(const GenerationSetup& setup, std::string body);
 
 // Whether the body asks for a model that is served here, and with which of its adapters.
-std::optional<ApiError> CheckModel(const Context& context, std::string_view model,
+std::optional<ApiError> CheckModel(const ServedModel& served, std::string_view model,
                                    GenerateParams* params);
 
 // The engine's request for one prompt. `param` is what a too long prompt is blamed on; `max_tokens`
 // is cut to what the context leaves.
-std::optional<ApiError> MakeRequest(const Context& context, const GenerateParams& params,
+std::optional<ApiError> MakeRequest(const ServedModel& model, const GenerateParams& params,
                                     std::vector<engine::TokenId> ids, std::string_view param,
                                     engine::GenerateRequest* out);
 

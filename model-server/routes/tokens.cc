@@ -11,28 +11,28 @@ namespace inhouse::model_server {
 namespace {
 
 // The name of the model may be left out, as in llama-server.
-std::optional<ApiError> ReadModel(const Context& context, Fields* fields) {
-  std::string model = context.model.names.front();
+std::optional<ApiError> ReadModel(const ServedModel& served, Fields* fields) {
+  std::string model = served.names.front();
   fields->Text("model", &model);
   if (!fields->ok()) return fields->TakeError();
   GenerateParams adapter;  // adapters share the model's tokens
-  return CheckModel(context, model, &adapter);
+  return CheckModel(served, model, &adapter);
 }
 
-std::optional<ApiError> Tokenize(const Context& context, const std::string& text,
+std::optional<ApiError> Tokenize(const ServedModel& model, const std::string& text,
                                  std::vector<engine::TokenId>* out) {
   Json body;
   if (auto error = ParseBody(text, {}, &body)) return error;
   Fields fields(body);
-  if (auto error = ReadModel(context, &fields)) return error;
-  const engine::Tokenizer& tokenizer = *context.model.engine->tokenizer();
+  if (auto error = ReadModel(model, &fields)) return error;
+  const engine::Tokenizer& tokenizer = *model.engine->tokenizer();
   if (const Json* messages = fields.Find("messages")) {
     ChatRequest chat;
     ReadMessages(*messages, &fields, &chat.messages);
     fields.Bool("add_generation_prompt", &chat.options.add_generation_prompt);
     if (auto error = fields.TakeError()) return error;
     std::string prompt;
-    if (auto error = RenderChat(context, &chat, &prompt)) return error;
+    if (auto error = RenderChat(model, &chat, &prompt)) return error;
     *out = tokenizer.Encode(prompt);
     return std::nullopt;
   }
@@ -48,12 +48,12 @@ std::optional<ApiError> Tokenize(const Context& context, const std::string& text
   return std::nullopt;
 }
 
-std::optional<ApiError> Detokenize(const Context& context, const std::string& text,
+std::optional<ApiError> Detokenize(const ServedModel& model, const std::string& text,
                                    std::string* out) {
   Json body;
   if (auto error = ParseBody(text, {}, &body)) return error;
   Fields fields(body);
-  if (auto error = ReadModel(context, &fields)) return error;
+  if (auto error = ReadModel(model, &fields)) return error;
   const Json* tokens = fields.Find("tokens");
   if (tokens == nullptr) fields.FailRequired("tokens");
   if (auto error = fields.TakeError()) return error;
@@ -64,13 +64,13 @@ std::optional<ApiError> Detokenize(const Context& context, const std::string& te
   }
   for (const Json& id : *tokens) {
     if (!id.is_number_integer() || id.get<int64_t>() < 0 ||
-        id.get<int64_t>() >= context.model.bounds.vocab_size) {
+        id.get<int64_t>() >= model.bounds.vocab_size) {
       return InvalidRequest("tokens", "invalid_value",
                             "Invalid 'tokens': expected token ids of this model.");
     }
     ids.push_back(id.get<engine::TokenId>());
   }
-  *out = context.model.engine->tokenizer()->Decode(ids);
+  *out = model.engine->tokenizer()->Decode(ids);
   return std::nullopt;
 }
 
@@ -78,12 +78,12 @@ std::optional<ApiError> Detokenize(const Context& context, const std::string& te
 
 void RunTokenize(const std::shared_ptr<const Request>& request, GenerationSetup setup) {
   std::vector<engine::TokenId> ids;
-  if (auto error = Tokenize(*setup.context, request->body, &ids)) {
+  if (auto error = Tokenize(*setup.model, request->body, &ids)) {
     return PostError(setup, *std::move(error));
   }
   JsonWriter json;
   json.BeginObject().Key("count").Int(static_cast<int64_t>(ids.size()));
-  json.Key("max_model_len").Int(setup.context->model.engine->info().context_tokens);
+  json.Key("max_model_len").Int(setup.model->engine->info().context_tokens);
   json.Key("tokens").BeginArray();
   for (const engine::TokenId id : ids) json.Int(id);
   json.EndArray().EndObject();
@@ -92,7 +92,7 @@ void RunTokenize(const std::shared_ptr<const Request>& request, GenerationSetup 
 
 void RunDetokenize(const std::shared_ptr<const Request>& request, GenerationSetup setup) {
   std::string text;
-  if (auto error = Detokenize(*setup.context, request->body, &text)) {
+  if (auto error = Detokenize(*setup.model, request->body, &text)) {
     return PostError(setup, *std::move(error));
   }
   JsonWriter json;

@@ -115,14 +115,26 @@ struct ModelMetrics {
                    .Help("Finished requests by reason.")
                    .Register(registry_);
     for (const char* reason : {"stop", "length", "abort", "error", "tool_calls"}) Success(reason);
-    Labels info = {{"architecture", model.architecture}, {"isa", model.isa}};
-    info.insert(labels_.begin(), labels_.end());
-    prometheus::BuildGauge()
-        .Name("inhouse_model_info")
-        .Help("The loaded model; always 1.")
-        .Register(registry_)
-        .Add(info)
-        .Set(1);
+    info = &prometheus::BuildGauge()
+                .Name("inhouse_model_info")
+                .Help("The model that answers; always 1.")
+                .Register(registry_);
+    since = &MakeGauge("inhouse_model_serving_since_seconds",
+                       "When the model that answers took over, since the epoch.");
+    Describe(model);
+  }
+
+  // Called under the lock of the owner.
+  void Describe(const ModelLabels& model) {
+    Labels labels = {{"architecture", model.architecture},
+                     {"isa", model.isa},
+                     {"path", model.path},
+                     {"fingerprint", model.fingerprint}};
+    labels.insert(labels_.begin(), labels_.end());
+    if (info_now != nullptr) info->Remove(info_now);
+    info_now = &info->Add(labels);
+    info_now->Set(1);
+    since->SetToCurrentTime();
   }
 
   Counter& Success(const std::string& reason) {
@@ -166,6 +178,9 @@ struct ModelMetrics {
   Histogram *first_token, *token_gap, *per_token, *e2e, *queue, *inference, *prefill, *decode;
   Histogram *request_prompt, *request_generation, *request_max, *request_n;
   Family<Counter>* success;
+  Family<Gauge>* info;
+  Gauge* info_now = nullptr;
+  Gauge* since;
   Family<Gauge>* adapters;
   absl::Mutex adapters_mutex;
   Gauge* adapters_now ABSL_GUARDED_BY(adapters_mutex) = nullptr;
@@ -179,6 +194,9 @@ struct Metrics::Impl {
   Family<Histogram>* http_seconds;
   Family<Counter>* http_codes;
   Family<Counter>* rejected;
+  Family<Counter>* swaps;
+  Gauge *models, *swapping;
+  Family<Counter>* trace_spans;
   Gauge *resident, *virtual_size, *open_files;
   Counter* cpu;
   absl::Mutex mutex;
@@ -212,6 +230,19 @@ Metrics::Metrics(std::string_view version, std::string_view commit)
   const auto gauge = [&](const char* name, const char* help) {
     return &prometheus::BuildGauge().Name(name).Help(help).Register(registry).Add({});
   };
+  impl_->swaps = &prometheus::BuildCounter()
+                      .Name("inhouse_model_swaps_total")
+                      .Help("Swaps of the model that answers, by how they ended.")
+                      .Register(registry);
+  for (const char* outcome : {"done", "failed", "refused"})
+    impl_->swaps->Add({{"outcome", outcome}});
+  impl_->models = gauge("inhouse_models_resident",
+                        "Models in memory: the one that answers, those that finish, those kept.");
+  impl_->swapping = gauge("inhouse_model_swap_in_progress", "1 while a model is on its way in.");
+  impl_->trace_spans = &prometheus::BuildCounter()
+                            .Name("inhouse_trace_spans_total")
+                            .Help("Spans for a collector, by what became of them.")
+                            .Register(registry);
   impl_->resident = gauge("process_resident_memory_bytes", "Resident memory.");
   impl_->virtual_size = gauge("process_virtual_memory_bytes", "Virtual memory.");
   impl_->open_files = gauge("process_open_fds", "Open file descriptors.");
@@ -237,7 +268,27 @@ void Metrics::DescribeModel(const ModelLabels& labels) {
   absl::MutexLock lock(&impl_->mutex);
   if (impl_->model == nullptr) {
     impl_->model = std::make_unique<ModelMetrics>(impl_->registry, labels);
+  } else {
+    impl_->model->Describe(labels);
   }
+}
+
+void Metrics::OnSwap(std::string_view outcome) {
+  impl_->swaps->Add({{"outcome", std::string(outcome)}}).Increment();
+}
+
+void Metrics::SetTraces(const TracerStats& stats) {
+  const auto set = [this](const char* outcome, int64_t total) {
+    CatchUp(impl_->trace_spans->Add({{"outcome", outcome}}), total);
+  };
+  set("exported", stats.exported);
+  set("dropped", stats.dropped);
+  set("failed", stats.failed);
+}
+
+void Metrics::SetModels(int64_t resident, bool swapping) {
+  impl_->models->Set(static_cast<double>(resident));
+  impl_->swapping->Set(swapping ? 1 : 0);
 }
 
 void Metrics::OnHttp(const HttpRecord& record) {

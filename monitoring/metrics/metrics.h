@@ -8,15 +8,18 @@
 #include <string_view>
 
 #include "engine/include/engine/engine.h"
+#include "monitoring/traces/tracer.h"
 
 namespace inhouse::monitoring {
 
-// The model whose requests are counted; becomes labels.
+// The model that answers; becomes labels.
 struct ModelLabels {
   std::string name = {};  // as clients call it
   std::string architecture = {};
   std::string isa = {};
-  int64_t context_tokens = 0;  // bounds the buckets of token counts
+  int64_t context_tokens = 0;    // bounds the buckets of token counts
+  std::string path = {};         // of its files: the version, where it is one of the store
+  std::string fingerprint = {};  // as answers show it
 };
 
 // One finished sequence. Times in seconds; none if the phase was never reached.
@@ -48,8 +51,13 @@ class Metrics {
   Metrics(std::string_view version, std::string_view commit);
   ~Metrics();
 
-  // Once, when the model is loaded.
+  // When a model begins to answer. The name and the buckets are the first one's: the series go on
+  // when another model takes over.
   void DescribeModel(const ModelLabels& labels);
+  void OnSwap(std::string_view outcome);     // done, failed or refused
+  void SetTraces(const TracerStats& stats);  // before Text()
+  // Models in memory, and whether another one is on its way. Before Text().
+  void SetModels(int64_t resident, bool swapping);
 
   void OnHttp(const HttpRecord& record);
   void OnFinished(const RequestRecord& record);

@@ -42,12 +42,15 @@ def model():
 
 
 class Serving:
-    """One server process. `wait=False` returns while the model is being loaded (then `port` is needed)."""
+    """One server process. `wait=False` returns while the model is being loaded (then `port` is needed).
+    `model_flag=False` leaves the model to a configuration file."""
 
     NAME = "test-model"
 
-    def __init__(self, *flags, wait=True, port=0, names=(NAME,)):
-        command = [BINARY, "serve", "--model", model(), "--port", str(port)]
+    def __init__(self, *flags, wait=True, port=0, names=(NAME,), model_flag=True):
+        command = [BINARY, "serve", "--port", str(port)]
+        if model_flag:
+            command += ["--model", model()]
         for name in names:
             command += ["--served-name", name]
         self.log = tempfile.TemporaryFile("w+")

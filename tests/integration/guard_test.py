@@ -49,6 +49,7 @@ CONFIG = """
 [server]
 port = 0
 header_seconds = 1
+batches_dir = "{folder}/batches"
 [guard]
 keys = "{folder}/keys.toml"
 deny = [{deny}]
@@ -69,6 +70,9 @@ def setUpModule():
     create("slow", "--requests-per-minute", "1", "--tokens-per-minute", "300")
     create("elsewhere", "--allow", "192.0.2.0/24")
     create("other-model", "--model", "something-else")
+    create("vectors", "--scope", "embed", "--scope", "batch")
+    create("short", "--tokens-per-minute", "60")
+    create("tiny", "--tokens-per-minute", "5")
     write("inhouse.toml", CONFIG.format(folder=folder, deny=""))
     server = stack.enter_context(Serving("--config", path("inhouse.toml")))
 
@@ -178,6 +182,79 @@ class Door(unittest.TestCase):
         self.assertEqual(code, 403)
 
 
+class Batches(unittest.TestCase):
+    @staticmethod
+    def client(name):
+        import openai
+
+        return openai.OpenAI(base_url=server.url + "/v1", api_key=keys[name], max_retries=0)
+
+    @staticmethod
+    def lines(count=2):
+        body = {"model": NAME, "messages": [{"role": "user", "content": "hi"}], "max_tokens": 2}
+        return "".join(json.dumps({"custom_id": str(i), "method": "POST", "url": "/v1/chat/completions", "body": body}) + "\n"
+                       for i in range(count)).encode()
+
+    def start(self, name, count=2):
+        client = self.client(name)
+        file = client.files.create(file=("in.jsonl", self.lines(count)), purpose="batch")
+        return client.batches.create(input_file_id=file.id, endpoint="/v1/chat/completions", completion_window="24h")
+
+    def end(self, name, batch):
+        end = time.monotonic() + 60
+        while batch.status not in ("completed", "failed", "expired", "cancelled"):
+            self.assertLess(time.monotonic(), end, batch)
+            batch = self.client(name).batches.retrieve(batch.id)
+        return batch
+
+    def test_each_key_finds_its_own(self):
+        import openai
+
+        batch = self.end("alice", self.start("alice"))
+        self.assertEqual((batch.status, batch.request_counts.completed), ("completed", 2))
+        mine = {batch.input_file_id, batch.output_file_id}
+        self.assertLessEqual(mine, {f.id for f in self.client("alice").files.list()})
+        self.assertLessEqual(mine, {f.id for f in self.client("root").files.list()})
+        self.assertIn(batch.id, [b.id for b in self.client("root").batches.list()])
+        stranger = self.client("vectors")
+        self.assertEqual(list(stranger.files.list()), [])
+        self.assertEqual(list(stranger.batches.list()), [])
+        for act in (lambda f: stranger.files.retrieve(f), lambda f: stranger.files.content(f), lambda f: stranger.files.delete(f),
+                    lambda f: stranger.batches.create(input_file_id=f, endpoint="/v1/embeddings", completion_window="24h")):
+            for file in mine:
+                with self.assertRaises(openai.NotFoundError):
+                    act(file)
+        for act in (stranger.batches.retrieve, stranger.batches.cancel):
+            with self.assertRaises(openai.NotFoundError):
+                act(batch.id)
+        self.assertEqual(len(self.client("alice").files.content(batch.output_file_id).text.splitlines()), 2)
+        with self.assertRaises(openai.PermissionDeniedError):
+            self.client("prometheus").files.list()
+
+    def test_lines_may_do_what_their_key_may(self):
+        import openai
+
+        with self.assertRaises(openai.PermissionDeniedError):
+            self.start("vectors")
+        batch = self.end("other-model", self.start("other-model"))
+        self.assertEqual((batch.status, batch.request_counts.failed), ("completed", 2))
+        for line in self.client("other-model").files.content(batch.error_file_id).text.splitlines():
+            self.assertEqual(json.loads(line)["response"]["status_code"], 403)
+
+
+    def test_a_key_without_tokens_rests_and_others_go_on(self):
+        resting = self.start("short", 20)  # more than its minute allows
+        batch = self.end("alice", self.start("alice"))
+        self.assertEqual((batch.status, batch.request_counts.completed), ("completed", 2))
+        resting = self.client("short").batches.retrieve(resting.id)
+        self.assertEqual((resting.status, resting.request_counts.failed), ("in_progress", 0))
+        self.assertLess(resting.request_counts.completed, 20)
+        self.assertEqual(self.end("short", self.client("short").batches.cancel(resting.id)).status, "cancelled")
+        # What no minute will ever allow fails at once.
+        batch = self.end("tiny", self.start("tiny"))
+        self.assertEqual((batch.status, batch.request_counts.failed), ("completed", 2))
+
+
 class Reload(unittest.TestCase):
     def test_keys(self):
         create("late")
@@ -201,7 +278,7 @@ class Reload(unittest.TestCase):
             self.assertEqual(status("/livez", None), 403)
             write("inhouse.toml", CONFIG.format(folder=folder, deny='"127.0.0.1/8"'))
             hang_up("nothing was reloaded")
-            self.assertIn("inhouse.toml:7: guard.deny", server.stderr())
+            self.assertIn("inhouse.toml:8: guard.deny", server.stderr())
             self.assertEqual(status("/livez", None), 403)
         finally:
             write("inhouse.toml", CONFIG.format(folder=folder, deny="").replace("header_seconds = 1", "header_seconds = 2"))

@@ -207,6 +207,7 @@ struct LoadReport {
 struct ModelInfo {
   std::string path = {};
   std::string name = {};          // file or directory name
+  std::string fingerprint = {};   // of the checkpoint's tensors, 64 hexadecimal digits
   std::string architecture = {};  // "llama", "qwen2", ...
   int64_t parameters_total = 0;
   int64_t parameters_active = 0;
@@ -254,11 +255,11 @@ struct LogitsOptions {
 
 class Engine {
  public:
-  // `progress` is told bytes done and bytes in all while weights are packed.
-  using Progress = std::function<void(int64_t done, int64_t total)>;
+  // `progress` is told bytes done and bytes in all while weights are packed; false gives up.
+  using Progress = std::function<bool(int64_t done, int64_t total)>;
 
   // Errors name the file and the field. ResourceExhausted with the byte plan if the model does not
-  // fit in memory.
+  // fit in memory, Cancelled if `progress` said so.
   static absl::StatusOr<std::unique_ptr<Engine>> Load(const EngineOptions& options,
                                                       const Progress& progress = {});
   virtual ~Engine() = default;  // cancels what is in flight and waits for the engine thread
