@@ -5,6 +5,7 @@ next round the other way round) gets the same chats. A chat has turns: each send
 question. What counts is the median of the rounds' ratios of tokens per second, made by all chats together.
 """
 
+import argparse
 import asyncio
 import contextlib
 import glob
@@ -59,15 +60,22 @@ def model_file(args):
     return path
 
 
+def chat_ml(messages):
+    return "".join(f"<|im_start|>{m['role']}\n{m['content']}<|im_end|>\n" for m in messages) + "<|im_start|>assistant\n"
+
+
 async def chat(port, number, args, answers):
-    """One chat to its end. Random weights make no words that could be sent back, so there the answers of the history
-    are words of the same number."""
+    """One chat to its end. Random weights make no words: there the answers of the history are words of the same
+    number, and the prompts are sent as text, because llama-server ends a chat when it cannot parse an answer."""
     words, messages = Words(number), [{"role": "system", "content": SYSTEM}]
     for _ in range(args.turns):
         messages.append({"role": "user", "content": words.text(args.words)})
-        request = request_bytes("/v1/chat/completions", {
-            "model": Serving.NAME, "messages": messages, "max_tokens": args.tokens, "ignore_eos": True, "temperature": 0,
-            "stream": True, "stream_options": {"include_usage": True}})
+        common = {"model": Serving.NAME, "max_tokens": args.tokens, "ignore_eos": True, "temperature": 0, "stream": True,
+                  "stream_options": {"include_usage": True}}
+        if args.shape == "smollm2":
+            request = request_bytes("/v1/chat/completions", {"messages": messages, **common})
+        else:
+            request = request_bytes("/v1/completions", {"prompt": chat_ml(messages), **common})
         answer = await stream(port, request, keep_text=args.shape == "smollm2")
         answers.append(answer)
         if not answer.whole:
@@ -115,8 +123,9 @@ def counters(server):
 
 def measure(args, report, servers):
     figures = {name: [] for name in servers}
+    short = argparse.Namespace(**{**vars(args), "chats": 2, "turns": 1, "tokens": 8})
     for server in servers.values():
-        asyncio.run(all_chats(server.port, 999, args))  # warms up: pages, packing, thread pools
+        asyncio.run(all_chats(server.port, 999, short))  # warms up: pages, packing, thread pools
     for number in range(args.rounds):
         order = list(servers) if number % 2 == 0 else list(servers)[::-1]
         for name in order:
@@ -130,6 +139,8 @@ def measure(args, report, servers):
                 figures[name][-1][f"cpu_of_{other}"] = cpu_seconds(servers[other].process.pid) - at
     for name, rounds in figures.items():
         report.add(name, name, rounds, show(rounds))
+        if why := sorted({reason for r in rounds for reason in r["failed"]}):
+            report.add(f"what failed at {name}", f"failed_{name}", why, "; ".join(why))
         report.bound(f"failures of {name}", sum(len(r["failed"]) for r in rounds), 1)
     last = figures["inhouse"][-1]
     report.add("inhouse's last round", "last", {key: last[key] for key in COUNTERS},
