@@ -11,18 +11,25 @@ TEMPLATE = ("{% for message in messages %}<|im_start|>{{ message['role'] }}\n{{ 
             "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}")
 
 
+# Characters by which GPT-2's alphabet spells the ASCII bytes.
+ASCII = {chr(c) for c in range(33, 127)} | {chr(c) for c in range(256, 256 + 34)}
+
+
 def add_qwen2(writer, folder, size):
-    """`size` is the rows of the embedding; ids that the tokenizer does not have are unused."""
+    """`size` is the rows of the embedding. Of the tokenizer only what is ASCII keeps its text, and every other id has
+    one of its own: random weights would put together what is no UTF-8, which llama-server does not send."""
     with open(os.path.join(folder, "tokenizer.json"), encoding="utf-8") as f:
         source = json.load(f)
-    tokens = [f"[PAD{i}]" for i in range(size)]
-    types = [TokenType.UNUSED] * size
-    for text, number in source["model"]["vocab"].items():
-        tokens[number], types[number] = text, TokenType.NORMAL
+    tokens = [f"[{i}]" for i in range(size)]
+    types = [TokenType.NORMAL] * size
+    vocabulary = {text: number for text, number in source["model"]["vocab"].items() if set(text) <= ASCII}
+    for text, number in vocabulary.items():
+        tokens[number] = text
     for added in source["added_tokens"]:
         tokens[added["id"]] = added["content"]
         types[added["id"]] = TokenType.CONTROL if added["special"] else TokenType.USER_DEFINED
-    merges = [m if isinstance(m, str) else " ".join(m) for m in source["model"]["merges"]]
+    pairs = [m.split(" ") if isinstance(m, str) else m for m in source["model"]["merges"]]
+    merges = [" ".join(pair) for pair in pairs if pair[0] in vocabulary and pair[1] in vocabulary and "".join(pair) in vocabulary]
     writer.add_tokenizer_model("gpt2")
     writer.add_tokenizer_pre("qwen2")
     writer.add_token_list(tokens)

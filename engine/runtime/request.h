@@ -20,7 +20,8 @@
 
 namespace inhouse::engine {
 
-// Created by Submit on any thread, then used by the engine thread only, except for `cancelled`.
+// Created by Submit on any thread, then used by the engine thread only, except for `cancelled` and
+// ChooseAhead.
 class Request {
  public:
   using Clock = std::chrono::steady_clock;
