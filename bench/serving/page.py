@@ -5,7 +5,8 @@ import argparse
 import json
 import os
 
-ORDER = ("streams", "idle", "day", "chats-smollm2", "chats-1.5b-q8_0", "chats-1.5b-q8_0-8bit", "chats-1.5b-q4_0", "costs")
+ORDER = ("streams", "idle", "day", "chats-smollm2", "chats-1.5b-q8_0", "chats-1.5b-q8_0-8bit", "chats-1.5b-q4_0",
+         "chats-1.5b-q4_0-8bit", "costs")
 
 
 def main():
