@@ -2,15 +2,17 @@
 """Writes a GGUF of a shape with random weights: what a speed measurement needs.
 
     make_gguf.py --shape 1.5b --type Q4_K --out build/bench/1.5b-q4_k.gguf
+    make_gguf.py --shape 1.5b --type Q4_0 --tokenizer build/tokenizers/qwen2.5 --out build/bench/1.5b-q4_0-chat.gguf
 
 The blocks are random bytes with scales that give weights of about 0.02, so any type is quick to
-make and no answer depends on it. There is no tokenizer.
+make and no answer depends on it. There is no tokenizer, unless one of Qwen's kind is asked for.
 """
 
 import argparse
 import os
 
 import gguf
+import gguf_tokenizer
 import numpy as np
 from shapes import SCALE, SHAPES, Bytes
 
@@ -35,7 +37,7 @@ def random_tensor(source, kind, rows, columns):
     return blocks.reshape(rows, -1)
 
 
-def header(writer, shape, kind):
+def header(writer, shape, kind, tokenizer):
     writer.add_name(f"random-{shape.name}-{kind.lower()}")
     writer.add_context_length(shape.context)
     writer.add_embedding_length(shape.hidden)
@@ -47,7 +49,10 @@ def header(writer, shape, kind):
     writer.add_rope_freq_base(shape.rope_theta)
     writer.add_layer_norm_rms_eps(1e-6)
     writer.add_vocab_size(shape.vocab)
-    writer.add_tokenizer_model("none")
+    if tokenizer:
+        gguf_tokenizer.add_qwen2(writer, tokenizer, shape.vocab)
+    else:
+        writer.add_tokenizer_model("none")
     writer.add_quantization_version(2)
 
 
@@ -66,12 +71,12 @@ def tensors(shape):
                 yield name + ".bias", rows, 0
 
 
-def write(path, shape, kind):
+def write(path, shape, kind, tokenizer=None):
     """Describes all tensors first and writes one after the other, so that memory holds one."""
     source = Bytes(1)
     raw = gguf.GGMLQuantizationType[kind]
     writer = gguf.GGUFWriter(path, shape.family)
-    header(writer, shape, kind)
+    header(writer, shape, kind, tokenizer)
     for name, rows, columns in tensors(shape):
         if columns:
             size, values = (2, 1) if kind == "BF16" else BLOCKS[kind][:2]
@@ -93,10 +98,11 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--shape", default="1.5b", choices=SHAPES)
     parser.add_argument("--type", default="Q4_0", choices=["BF16", *BLOCKS])
+    parser.add_argument("--tokenizer", help="directory of a tokenizer.json")
     parser.add_argument("--out", required=True)
     args = parser.parse_args()
     part = args.out + ".part"
-    write(part, SHAPES[args.shape], args.type)
+    write(part, SHAPES[args.shape], args.type, args.tokenizer)
     os.replace(part, args.out)  # whole or not at all: the file is a cache
 
 

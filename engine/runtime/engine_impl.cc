@@ -1,6 +1,7 @@
 #include "engine/runtime/engine_impl.h"
 
 #include <algorithm>
+#include <atomic>
 #include <random>
 #include <utility>
 
@@ -187,10 +188,11 @@ void EngineImpl::DropCancelled() {
 void EngineImpl::RunStep(const Step& step) {
   const auto now = Request::Clock::now();
   for (const auto& request : active_) {
+    if (request->started()) continue;
     const auto part =
         std::find_if(step.parts.begin(), step.parts.end(),
                      [&request](const StepPart& p) { return p.sequence == &request->sequence(); });
-    if (part != step.parts.end() && !request->started()) request->Started(now);
+    if (part != step.parts.end()) request->Started(now);
   }
   PublishStats();  // who runs is known before the step, which may take long
   Compute(step);
@@ -200,6 +202,7 @@ void EngineImpl::RunStep(const Step& step) {
   }
   scheduler_.Commit(step);
   ++own_stats_.steps;
+  ChooseTokens(step);
   for (const StepPart& part : step.parts) HandOut(part);
 }
 
@@ -217,14 +220,44 @@ void EngineImpl::Compute(const Step& step) {
   scheduler_.set_prefill_rows(pace_.prompt_rows());
 }
 
+Request* EngineImpl::RequestOf(const StepPart& part) {
+  const auto found = std::find_if(active_.begin(), active_.end(), [&part](const auto& request) {
+    return &request->sequence() == part.sequence;
+  });
+  return found == active_.end() ? nullptr : found->get();
+}
+
+std::span<const float> EngineImpl::NextLogits(const StepPart& part) const {
+  return {loaded_.model->logits(part.logits_begin + part.logits - 1),
+          static_cast<size_t>(loaded_.info.vocab_size)};
+}
+
+// Choosing from a large vocabulary takes tenths of a millisecond, so where several answers go on
+// the team does it together. Which thread chooses changes nothing: a choice depends on the
+// request's own state and logits.
+void EngineImpl::ChooseTokens(const Step& step) {
+  std::vector<std::pair<Request*, std::span<const float>>> choices;
+  for (const StepPart& part : step.parts) {
+    if (part.logits == 0 || part.hidden > 0 || part.sequence->pending() > 0) continue;
+    Request* request = RequestOf(part);
+    if (request != nullptr && request->chooses_alone()) {
+      choices.emplace_back(request, NextLogits(part));
+    }
+  }
+  if (choices.size() < 2) return;  // HandOut does it
+  std::atomic<size_t> next = 0;
+  loaded_.team->Run([&choices, &next](const base::TeamMember&) {
+    for (size_t i = next++; i < choices.size(); i = next++) {
+      choices[i].first->ChooseAhead(choices[i].second);
+    }
+  });
+}
+
 void EngineImpl::HandOut(const StepPart& part) {
   for (LogitsJob* job : jobs_) {
     if (&job->sequence == part.sequence) return HandOutLogits(*job, part);
   }
-  const auto found = std::find_if(active_.begin(), active_.end(), [&part](const auto& request) {
-    return &request->sequence() == part.sequence;
-  });
-  Request* request = found->get();
+  Request* request = RequestOf(part);
   Sequence& sequence = request->sequence();
   const int64_t vocab = loaded_.info.vocab_size;
   const int64_t in_prompt =
@@ -243,10 +276,8 @@ void EngineImpl::HandOut(const StepPart& part) {
                             loaded_.model->logits(part.logits_begin), vocab);
   }
   if (sequence.pending() > 0) return;
-  const int64_t last = part.logits_begin + part.logits - 1;
   const int64_t before = request->usage().completion_tokens;
-  const bool ended =
-      request->OnNextLogits({loaded_.model->logits(last), static_cast<size_t>(vocab)});
+  const bool ended = request->OnNextLogits(NextLogits(part));
   own_stats_.generation_tokens += request->usage().completion_tokens - before;
   if (ended) Finish(request);
 }
@@ -304,9 +335,10 @@ void EngineImpl::PublishStats() {
   own_stats_.prefix_queries = scheduler_.prefix_queries();
   own_stats_.prefix_hits = scheduler_.prefix_hits();
   own_stats_.oldest_waiting_seconds = 0;
+  const auto now = Request::Clock::now();
   for (const auto& request : active_) {
     if (request->started()) continue;
-    const std::chrono::duration<double> age = Request::Clock::now() - request->submitted();
+    const std::chrono::duration<double> age = now - request->submitted();
     own_stats_.oldest_waiting_seconds = std::max(own_stats_.oldest_waiting_seconds, age.count());
   }
   absl::MutexLock lock(&mutex_);

@@ -4,6 +4,7 @@
 
 #include <deque>
 #include <memory>
+#include <span>
 #include <string>
 #include <thread>
 #include <vector>
@@ -78,6 +79,9 @@ class EngineImpl final : public Engine {
   void DropCancelled();
   void RunStep(const Step& step) ABSL_LOCKS_EXCLUDED(mutex_);
   void Compute(const Step& step);
+  void ChooseTokens(const Step& step);
+  Request* RequestOf(const StepPart& part);  // null: the part is of a LogitsJob
+  std::span<const float> NextLogits(const StepPart& part) const;
   void HandOut(const StepPart& part);
   void HandOutLogits(LogitsJob& job, const StepPart& part) ABSL_LOCKS_EXCLUDED(mutex_);
   void Finish(Request* request);

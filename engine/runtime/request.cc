@@ -170,6 +170,16 @@ absl::StatusOr<TokenId> Request::Choose(std::span<const float> logits) {
   return sampler_.Sample(allowed_logits_, banned, mask_);
 }
 
+Request::Choice Request::ChooseWithLogprobs(std::span<const float> logits) {
+  Choice choice{.id = Choose(logits)};
+  if (choice.id.ok() && request_.logprobs >= 0) {
+    choice.logprobs = {ComputeLogprob(logits, *choice.id, request_.logprobs, kernels_)};
+  }
+  return choice;
+}
+
+void Request::ChooseAhead(std::span<const float> logits) { ahead_ = ChooseWithLogprobs(logits); }
+
 bool Request::OnNextLogits(std::span<const float> logits) {
   if (!prompt_logprobs_.empty()) {
     TokenEvent event;
@@ -185,12 +195,13 @@ bool Request::OnNextLogits(std::span<const float> logits) {
     End(FinishReason::kStop);
     return true;
   }
-  const auto next = Choose(logits);
-  if (!next.ok()) {
-    End(FinishReason::kError, next.status());
+  if (!ahead_) ahead_ = ChooseWithLogprobs(logits);
+  Choice choice = *std::exchange(ahead_, std::nullopt);
+  if (!choice.id.ok()) {
+    End(FinishReason::kError, choice.id.status());
     return true;
   }
-  const TokenId id = *next;
+  const TokenId id = *choice.id;
   sampler_.Accept(id);
   if (guide_ && !guide_->Accept(id) && !IsEnd(id)) {
     End(FinishReason::kError,
@@ -199,8 +210,7 @@ bool Request::OnNextLogits(std::span<const float> logits) {
   }
   TokenEvent event;
   event.ids = {id};
-  if (request_.logprobs >= 0)
-    event.logprobs = {ComputeLogprob(logits, id, request_.logprobs, kernels_)};
+  event.logprobs = std::move(choice.logprobs);
   ++usage_.completion_tokens;
   last_token_ = Clock::now();
   if (!first_token_) first_token_ = last_token_;

@@ -20,7 +20,8 @@
 
 namespace inhouse::engine {
 
-// Created by Submit on any thread, then used by the engine thread only, except for `cancelled`.
+// Created by Submit on any thread, then used by the engine thread only, except for `cancelled` and
+// ChooseAhead.
 class Request {
  public:
   using Clock = std::chrono::steady_clock;
@@ -49,6 +50,11 @@ class Request {
 
   // Logits of prompt rows [first, first + rows) arrived ([rows][vocab]); for prompt_logprobs.
   void OnPromptLogits(int64_t first, int64_t rows, const float* logits, int64_t vocab);
+  // Whether the next token may be chosen beside those of other requests: a grammar is shared.
+  bool chooses_alone() const { return !guide_ && request_.max_tokens > 0; }
+  // Chooses the next token ahead of OnNextLogits, which gets the same logits. For different
+  // requests at the same time, on any threads.
+  void ChooseAhead(std::span<const float> logits);
   // Logits for the next token: samples it, tells the callback, and ends the request if it is the
   // last. True = ended.
   bool OnNextLogits(std::span<const float> logits);
@@ -68,6 +74,11 @@ class Request {
   std::vector<TokenId> Banned(size_t vocab) const;
   absl::Status FillMask(size_t vocab);  // what the grammar allows; empty: everything
   absl::StatusOr<TokenId> Choose(std::span<const float> logits);
+  struct Choice {
+    absl::StatusOr<TokenId> id;
+    std::vector<TokenLogprob> logprobs = {};
+  };
+  Choice ChooseWithLogprobs(std::span<const float> logits);
   bool EndsWith(const std::vector<TokenId>& ids, size_t count) const;
   // The next token that the budget of reasoning puts in, if it is used up.
   std::optional<TokenId> Forced();
@@ -89,8 +100,9 @@ class Request {
   std::optional<Pooler> pooler_;
   Usage usage_;
   std::vector<float> allowed_logits_;  // working copy, with allowed_ids
-  bool thinking_ = false;              // has a budget, and has not ended
-  size_t forced_ = 0;                  // tokens of the budget's end that were put in
+  std::optional<Choice> ahead_;
+  bool thinking_ = false;  // has a budget, and has not ended
+  size_t forced_ = 0;      // tokens of the budget's end that were put in
   std::shared_ptr<std::atomic<bool>> cancelled_ = std::make_shared<std::atomic<bool>>(false);
   Clock::time_point submitted_ = Clock::now();
   std::optional<Clock::time_point> started_;

@@ -23,9 +23,9 @@ bool Better(const Entry& a, const Entry& b) {
 // one slice.
 class Slices {
  public:
-  Slices(std::span<const float> logits, float max) : max_(max) {
+  Slices(std::span<const Entry> entries, float max) : max_(max) {
     float low = max;
-    for (const float x : logits) low = x != kNever && x < low ? x : low;
+    for (const Entry& e : entries) low = e.logit < low ? e.logit : low;
     const float depth = std::min(max - low, kDepth);
     // Logits that are as good as equal are one slice: the scale must stay finite.
     scale_ = depth > 1e-30F ? static_cast<float>(kCount - 1) / depth : 0.0F;
@@ -62,33 +62,51 @@ Entry LastOf(std::vector<Entry>& entries, double mass) {
   return *begin;
 }
 
+// The tokens that may belong to the nucleus, in the order of their ids. All the others together
+// have less than half of the mass that the nucleus leaves out, so it ends before the first of them.
+std::vector<Entry> Contenders(std::span<const float> logits, double left_out,
+                              std::span<const float> weights) {
+  constexpr size_t kBlock = 64;  // mostly there is none in so many
+  const auto floor = static_cast<float>(left_out / 2 / static_cast<double>(weights.size()));
+  std::vector<Entry> found;
+  for (size_t begin = 0; begin < weights.size(); begin += kBlock) {
+    const auto block = weights.subspan(begin, std::min(kBlock, weights.size() - begin));
+    int count = 0;
+    for (const float weight : block) count += weight > floor ? 1 : 0;
+    if (count == 0) continue;
+    for (size_t i = 0; i < block.size(); ++i) {
+      if (block[i] > floor) found.push_back({logits[begin + i], block[i], begin + i});
+    }
+  }
+  return found;
+}
+
 }  // namespace
 
-double KeepNucleus(std::span<const float> logits, float max, double mass,
+double KeepNucleus(std::span<const float> logits, float max, double share, double total,
                    std::span<float> weights) {
   if (max == Slices::kNever) return 0;
-  const Slices slices(logits, max);
+  const std::vector<Entry> contenders = Contenders(logits, (1 - share) * total, weights);
+  const Slices slices(contenders, max);
   std::array<double, Slices::kCount> sums{};
-  for (size_t i = 0; i < logits.size(); ++i) {
-    if (logits[i] != Slices::kNever) sums[slices.Of(logits[i])] += double{weights[i]};
-  }
+  for (const Entry& e : contenders) sums[slices.Of(e.logit)] += double{e.weight};
+  double mass = share * total;
   size_t slice = 0;  // the one in which the nucleus ends
   for (; slice + 1 < sums.size() && sums[slice] < mass; ++slice) mass -= sums[slice];
   std::vector<Entry> entries;
   while (entries.empty()) {  // rounding may leave some mass behind the last token: then it is that
-    for (size_t i = 0; i < logits.size(); ++i) {
-      if (logits[i] != Slices::kNever && slices.Of(logits[i]) == slice) {
-        entries.push_back({logits[i], weights[i], i});
-      }
+    for (const Entry& e : contenders) {
+      if (slices.Of(e.logit) == slice) entries.push_back(e);
     }
     if (entries.empty()) --slice;
   }
   const Entry last = LastOf(entries, mass);
+  std::ranges::fill(weights, 0.0F);
   double kept = 0;
-  for (size_t i = 0; i < logits.size(); ++i) {
-    const bool in = logits[i] > last.logit || (logits[i] == last.logit && i <= last.id);
-    weights[i] = in ? weights[i] : 0.0F;
-    kept += double{weights[i]};
+  for (const Entry& e : contenders) {
+    if (Better(last, e)) continue;
+    weights[e.id] = e.weight;
+    kept += double{e.weight};
   }
   return kept;
 }

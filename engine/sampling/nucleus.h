@@ -5,10 +5,13 @@
 
 namespace inhouse::engine {
 
-// The nucleus is the smallest set of best tokens whose weights reach `mass`, at least one token
-// (of equals the lower ids). Sets all other weights to zero and returns the sum of what is left, in
-// the order of the ids. weights[i] = exp(logits[i] - max), all finite; -inf never belongs to it
-// unless nothing else does. Time: four passes, whatever the shape of the distribution.
-double KeepNucleus(std::span<const float> logits, float max, double mass, std::span<float> weights);
+// The nucleus is the smallest set of best tokens whose weights reach `share` of `total` (the sum of
+// the weights), at least one token (of equals the lower ids). Sets all other weights to zero and
+// returns the sum of what is left, in the order of the ids. weights[i] = exp(logits[i] - max), all
+// finite; -inf never belongs to it unless nothing else does; 0 <= share < 1. Time: one fast pass
+// over the vocabulary and three over the tokens that may belong to it, whatever the shape of the
+// distribution.
+double KeepNucleus(std::span<const float> logits, float max, double share, double total,
+                   std::span<float> weights);
 
 }  // namespace inhouse::engine

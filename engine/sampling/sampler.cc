@@ -110,7 +110,7 @@ int32_t Sampler::DrawOfAll(double u) {
   std::vector<float>& weights = options_.top_p < 1 ? weights_ : logits_;
   auto total = static_cast<double>(kernels_.exp_sum(weights.data(), n, max));
   if (options_.top_p < 1 && std::isfinite(total)) {
-    total = KeepNucleus(logits_, max, static_cast<double>(options_.top_p) * total, weights);
+    total = KeepNucleus(logits_, max, static_cast<double>(options_.top_p), total, weights);
   }
   double sum = 0;
   int32_t last = 0;

@@ -14,7 +14,7 @@ namespace inhouse::engine {
 
 // Chooses the tokens of one sequence. In order: logit bias, repetition, presence and frequency
 // penalty, temperature, min-p, top-k, top-p (of what top-k left), one draw. The n-th draw depends
-// on the seed and n alone. Owned by the engine thread.
+// on the seed and n alone. Used by one thread at a time.
 class Sampler {
  public:
   // `options.seed` must be set. Kernels must outlive the sampler.

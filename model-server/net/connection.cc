@@ -21,6 +21,9 @@ using asio::ip::tcp;
 constexpr auto kAwait = asio::as_tuple(asio::use_awaitable);
 
 constexpr size_t kPipelinedBytesMax = 64 << 10;
+// With so much of its answers waiting to be read, a client's next request waits, too: thousands
+// that ask and do not read must not fill the memory.
+constexpr size_t kUnreadBytesMax = 64 << 10;
 constexpr size_t kWriteBytes = 64 << 10;
 constexpr std::chrono::milliseconds kLingerTimeout{3000};
 // Of TLS's own answers that wait to be sent: a peer can ask for them without end (key updates) and
@@ -141,8 +144,8 @@ void Connection::OnDrain() {
 asio::awaitable<void> Connection::ReadLoop() {
   auto self = shared_from_this();
   while (!closed_) {
-    const bool full = (busy_ && in_.size() >= kPipelinedBytesMax) ||
-                      (!busy_ && out_bytes_ > core_->options.out_bytes_max);
+    const bool full =
+        (busy_ && in_.size() >= kPipelinedBytesMax) || (!busy_ && out_bytes_ > kUnreadBytesMax);
     if (full) {
       co_await read_wake_.async_wait(kAwait);
       continue;
@@ -238,6 +241,7 @@ asio::awaitable<void> Connection::WriteLoop() {
     }
     out_bytes_ -= sending.size();
     read_wake_.cancel();
+    ProcessInput();  // requests that came long ago may have waited for this
   }
   if (closed_) co_return;
   if (tls_ != nullptr) {
@@ -258,8 +262,7 @@ asio::awaitable<void> Connection::WriteLoop() {
 void Connection::ProcessInput() {
   if (processing_) return;  // a handler answered at once; the loop below goes on
   processing_ = true;
-  while (!closed_ && !closing_ && !busy_ && !in_.empty() &&
-         out_bytes_ <= core_->options.out_bytes_max) {
+  while (!closed_ && !closing_ && !busy_ && !in_.empty() && out_bytes_ <= kUnreadBytesMax) {
     in_.erase(0, parser_.Feed(in_));
     if (!AdvancePhase() || parser_.state() != RequestParser::State::kDone) break;
     Dispatch();

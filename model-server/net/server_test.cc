@@ -44,6 +44,21 @@ TEST(Server, KeepAliveAndPipelining) {
   EXPECT_NE(text.find("Connection: close"), std::string::npos);
 }
 
+// More than the server keeps for one connection: it goes on when the client has read.
+TEST(Server, PipelinedAnswersMayBeLarge) {
+  constexpr size_t kRequests = 400;
+  const std::string body(64 << 10, 'x');
+  auto server = Start({}, [&body](auto, auto writer) { writer->Send({.body = body}); });
+  TestClient client(server->port());
+  std::string requests;
+  for (size_t i = 0; i + 1 < kRequests; ++i) requests += kGet;
+  ASSERT_TRUE(client.Send(requests + kGetClose));
+  const std::string text = client.ReadAll();
+  size_t answers = 0;
+  for (size_t at = 0; (at = text.find("HTTP/1.1 200 OK", at)) != std::string::npos; ++at) ++answers;
+  EXPECT_EQ(answers, kRequests);
+}
+
 TEST(Server, HeadHasNoBody) {
   auto server = Start({}, Echo);
   TestClient client(server->port());

@@ -1,9 +1,8 @@
-"""/v1/files and /v1/batches through the unmodified official client, and through a kill."""
+"""/v1/files and /v1/batches through the unmodified official client. Through kills: integration/server_kill_test.py."""
 
 import contextlib
 import io
 import json
-import os
 import tempfile
 import time
 import unittest
@@ -155,26 +154,6 @@ class Batches(unittest.TestCase):
                      lambda: client.batches.create(input_file_id="file-1", endpoint="/v1/completions", completion_window="24h")):
             with self.assertRaises(openai.NotFoundError):
                 call()
-
-    def test_goes_on_after_a_kill(self):
-        lines = [chat_line(i, max_tokens=16, ignore_eos=True) for i in range(60)]
-        with tempfile.TemporaryDirectory() as directory:
-            first = Serving("--batches-dir", directory)
-            batch = start(lines, first.client())
-            wait(batch, lambda b: b.request_counts.completed >= 5, first.client())
-            first.process.kill()
-            first.process.wait()
-            first.process.stdout.close()
-            first.log.close()
-            with Serving("--batches-dir", directory) as second:
-                resumed = second.client().batches.retrieve(batch.id)
-                self.assertEqual(resumed.status, "in_progress")
-                self.assertGreaterEqual(resumed.request_counts.completed, 5)
-                done = wait(resumed, ended, second.client())
-                self.assertEqual((done.status, done.request_counts.completed), ("completed", 60))
-                answers = lines_of(done.output_file_id, second.client())
-                self.assertEqual([a["custom_id"] for a in answers], [f"line-{i}" for i in range(60)])
-            self.assertEqual(oct(os.stat(directory).st_mode & 0o777), "0o700")
 
     def test_off_by_default(self):
         with Serving() as plain, self.assertRaisesRegex(openai.NotFoundError, "--batches-dir"):

@@ -11,7 +11,7 @@ namespace {
 
 // Of one grammar. Beyond that, what was learned is forgotten and learned again.
 constexpr size_t kPoolBytesMax = 8 << 20;
-constexpr size_t kLocalBytesMax = 8 << 20;
+constexpr size_t kLocalBytesMax = 16 << 20;
 constexpr size_t kMasksMax = 64;
 // While one mask is made nothing can be forgotten: a grammar that would need more is refused.
 constexpr size_t kPoolBytesOfAMask = 64 << 20;
@@ -22,6 +22,10 @@ constexpr uint64_t kMaskWorkMax = 2'000'000;
 
 void Set(int32_t token, TokenMask* mask) {
   (*mask)[static_cast<size_t>(token) / 64] |= uint64_t{1} << (static_cast<size_t>(token) % 64);
+}
+
+bool HasBit(const std::vector<uint64_t>& bits, uint32_t i) {
+  return (bits[i / 64] >> i % 64 & 1) != 0;
 }
 
 bool IsEmpty(const TokenMask& mask) {
@@ -63,13 +67,14 @@ const Grammar::LocalMask& Grammar::Local(const LocalKey& key) {
   for (uint32_t i = 1; i < nodes.size();) {
     path.resize(nodes[i].depth);
     const FrameSetId set = pool.Step(path.back(), nodes[i].byte);
+    const auto tokens = trie_->tokens(i);
     if (pool.opens(set)) local->escapes.push_back(i);
     if (!pool.continues(set)) {
+      if (pool.opens(set)) local->ends.insert(local->ends.end(), tokens.begin(), tokens.end());
       i = nodes[i].end;
       if (Exhausted()) break;
       continue;
     }
-    const auto tokens = trie_->tokens(i);
     local->few.insert(local->few.end(), tokens.begin(), tokens.end());
     path.push_back(set);
     ++i;
@@ -79,12 +84,44 @@ const Grammar::LocalMask& Grammar::Local(const LocalKey& key) {
     for (const int32_t token : local->few) Set(token, &local->many);
     local->few.clear();
   }
+  // Where most nodes are escapes, as in a string with a length, these are looked for the other way
+  // round: from the few bytes that may come behind.
+  if (local->escapes.size() > nodes.size() / 64) {
+    local->many_escapes.resize((nodes.size() + 63) / 64);
+    for (const uint32_t node : local->escapes) {
+      local->many_escapes[node / 64] |= uint64_t{1} << (node % 64);
+    }
+    local->escapes.clear();
+  }
   local->few.shrink_to_fit();
   local->escapes.shrink_to_fit();
-  local_bytes_ += sizeof(LocalMask) + 64 + local->few.size() * sizeof(int32_t) +
-                  local->many.size() * sizeof(uint64_t) + local->escapes.size() * sizeof(uint32_t);
+  local_bytes_ += local->bytes();
   slot = std::move(local);
   return *slot;
+}
+
+size_t Grammar::LocalMask::bytes() const {
+  return sizeof(LocalMask) + 64 + (few.size() + ends.size()) * sizeof(int32_t) +
+         (many.size() + many_escapes.size()) * sizeof(uint64_t) + escapes.size() * sizeof(uint32_t);
+}
+
+void Grammar::WalkBehind(const LocalMask& local, FrameSetId behind, TokenMask* mask) {
+  for (const int32_t token : local.ends) Set(token, mask);
+  for (const uint32_t node : local.escapes) {
+    Walk(node, behind, mask);
+    if (Exhausted()) return;
+  }
+  if (local.many_escapes.empty()) return;
+  for (int byte = 0; byte < 256; ++byte) {
+    const FrameSetId next = pool_->Step(behind, static_cast<uint8_t>(byte));
+    if (next == FramePool::kDead) continue;
+    for (const uint32_t node : trie_->nodes_by(static_cast<uint8_t>(byte))) {
+      if (!HasBit(local.many_escapes, trie_->parent(node))) continue;
+      for (const int32_t token : trie_->tokens(node)) Set(token, mask);
+      Walk(node, next, mask);
+      if (Exhausted()) return;
+    }
+  }
 }
 
 void Grammar::Walk(uint32_t node, FrameSetId set, TokenMask* mask) {
@@ -130,14 +167,9 @@ void Grammar::AddFrame(const Frame& frame, TokenMask* mask) {
   const LocalMask& local = Local(key);
   for (const int32_t token : local.few) Set(token, mask);
   for (size_t i = 0; i < local.many.size(); ++i) (*mask)[i] |= local.many[i];
-  if (local.escapes.empty()) return;
+  if (local.escapes.empty() && local.many_escapes.empty()) return;
   const FrameSetId behind = pool.Return(parents);
-  if (behind == FramePool::kDead) return;
-  for (const uint32_t node : local.escapes) {
-    for (const int32_t token : trie_->tokens(node)) Set(token, mask);
-    Walk(node, behind, mask);
-    if (Exhausted()) return;
-  }
+  if (behind != FramePool::kDead) WalkBehind(local, behind, mask);
 }
 
 bool Grammar::Exhausted() const {

@@ -40,7 +40,10 @@ class Grammar {
   struct LocalMask {
     std::vector<int32_t> few = {};       // tokens that stay inside, or ...
     TokenMask many = {};                 // ... the same as bits, where that is smaller
-    std::vector<uint32_t> escapes = {};  // nodes of the trie where the state's rule may end
+    std::vector<int32_t> ends = {};      // tokens with which the state's rule ends and cannot go on
+    std::vector<uint32_t> escapes = {};  // nodes of the trie where the state's rule may end, or ...
+    std::vector<uint64_t> many_escapes = {};  // ... the same as bits
+    size_t bytes() const;
   };
   using LocalKey = std::tuple<StateId, StateId, uint32_t>;  // state, counted rule around it, count
 
@@ -50,6 +53,9 @@ class Grammar {
   const LocalMask& Local(const LocalKey& key) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // Marks the tokens of a subtree that a text at `set` may go on with.
   void Walk(uint32_t node, FrameSetId set, TokenMask* mask) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Marks the tokens that end the state's rule and go on behind it.
+  void WalkBehind(const LocalMask& local, FrameSetId behind, TokenMask* mask)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void AddFrame(const Frame& frame, TokenMask* mask) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // The mask that is being made takes too long, or too much memory.
   bool Exhausted() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);

@@ -1,6 +1,7 @@
 #include "engine/sampling/grammar/token_trie.h"
 
 #include <algorithm>
+#include <numeric>
 
 namespace inhouse::engine {
 namespace {
@@ -42,6 +43,22 @@ TokenTrie::TokenTrie(Vocabulary vocabulary) : vocab_size_(vocabulary.size) {
   nodes_[0].end = static_cast<uint32_t>(nodes_.size());
   token_begin_.push_back(static_cast<uint32_t>(tokens_.size()));
   for (auto& [text, id] : vocabulary.markers) markers_.emplace(std::move(text), id);
+  IndexNodes();
+}
+
+void TokenTrie::IndexNodes() {
+  parents_.resize(nodes_.size());
+  std::vector<uint32_t> path = {0};
+  for (uint32_t i = 1; i < nodes_.size(); ++i) {
+    path.resize(nodes_[i].depth);
+    parents_[i] = path.back();
+    path.push_back(i);
+    ++byte_begin_[nodes_[i].byte + 1U];
+  }
+  std::partial_sum(byte_begin_.begin(), byte_begin_.end(), byte_begin_.begin());
+  by_byte_.resize(nodes_.size() - 1);
+  std::array<uint32_t, 257> next = byte_begin_;
+  for (uint32_t i = 1; i < nodes_.size(); ++i) by_byte_[next[nodes_[i].byte]++] = i;
 }
 
 std::string_view TokenTrie::bytes(int32_t token) const {
