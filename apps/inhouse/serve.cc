@@ -112,6 +112,7 @@ absl::Status Serve(ServeSettings flags,
     flags.app.served_names = {flags.engine.model.substr(0, flags.engine.model.find('@'))};
   }
   INHOUSE_RETURN_IF_ERROR(SetAdapters(&flags));
+  INHOUSE_RETURN_IF_ERROR(ReadDiskKey(&flags));
   const engine::EngineOptions asked = flags.engine;
   const auto loader =
       std::make_shared<ServeLoader>(RootOf(flags.model_root, IsLoopback(flags.server.host)));
@@ -230,6 +231,18 @@ void AddAdapterFlags(CLI::App& app, ServeSettings* flags) {
       ->check(CLI::Range(1, 1 << 24));
 }
 
+void AddDiskFlags(CLI::App& app, ServeSettings* flags) {
+  app.add_option("--kv-disk", flags->engine.kv_disk,
+                 "directory in which prefixes survive restarts, encrypted (default: none)");
+  app.add_option("--kv-disk-gib", flags->kv_disk_gib,
+                 "GiB of it at most; what was not used for longest goes")
+      ->capture_default_str()
+      ->check(CLI::Range(0.001, 1e6));
+  app.add_option("--kv-disk-key", flags->kv_disk_key_file,
+                 "file with the secret of --kv-disk, 32 bytes or more, that only its owner can "
+                 "read");
+}
+
 }  // namespace
 
 VerbRun SetUpServe(CLI::App& app) {
@@ -281,6 +294,7 @@ VerbRun SetUpServe(CLI::App& app) {
          "on: prompts that begin alike share what was computed; off: each is computed alone")
       ->default_str("on")
       ->check(CLI::IsMember({"on", "off"}));
+  AddDiskFlags(app, flags.get());
   return [flags, config, &app]() -> int {
     // The file is read over the defaults, then the flags that were given over the file.
     const auto read = [flags, config, &app]() -> absl::StatusOr<ServeSettings> {

@@ -14,6 +14,7 @@
 #include "engine/runtime/byte_plan.h"
 #include "engine/runtime/engine_impl.h"
 #include "engine/runtime/model_defaults.h"
+#include "engine/runtime/open_disk.h"
 #include "engine/runtime/packed.h"
 #include "engine/runtime/tokenizer_loader.h"
 #include "fmt/format.h"
@@ -124,6 +125,8 @@ absl::StatusOr<std::unique_ptr<Engine>> Engine::Load(const EngineOptions& option
                                                   loaded.team->count(), AvailableMemory()));
   DescribeModel(&loaded);
   loaded.info.fingerprint = Fingerprint(*loaded.checkpoint);
+  INHOUSE_ASSIGN_OR_RETURN(
+      loaded.disk, OpenDisk(options, *loaded.checkpoint, loaded.model->facts(), loaded.info.isa));
   INHOUSE_RETURN_IF_ERROR(
       ReadModelDefaults(*loaded.checkpoint, loaded.tokenizer.get(), &loaded.info));
   loaded.info.bytes = loaded.plan.bytes;
