@@ -92,6 +92,11 @@ bool DiskTier::CanQueue(int64_t bytes) const {
   return stats_.ready && !stop_ && (queued_bytes_ == 0 || queued_bytes_ + bytes <= kQueuedBytesMax);
 }
 
+void DiskTier::CountDropped(int64_t pages) {
+  absl::MutexLock lock(&mutex_);
+  if (stats_.ready) stats_.dropped += pages;
+}
+
 void DiskTier::set_on_room(std::function<void()> on_room) {
   absl::MutexLock lock(&mutex_);
   on_room_ = std::move(on_room);
@@ -99,12 +104,8 @@ void DiskTier::set_on_room(std::function<void()> on_room) {
 
 void DiskTier::Write(std::vector<PrefixKey> keys, std::vector<std::byte> bytes) {
   const auto size = static_cast<int64_t>(bytes.size());
-  const bool room = CanQueue(size);
+  if (!CanQueue(size)) return CountDropped(static_cast<int64_t>(keys.size()));
   absl::MutexLock lock(&mutex_);
-  if (!room) {
-    stats_.dropped += static_cast<int64_t>(keys.size());
-    return;
-  }
   const auto job = std::make_shared<const WriteJob>(WriteJob{std::move(keys), std::move(bytes)});
   for (size_t i = 0; i < job->keys.size(); ++i) queued_[job->keys[i]] = {job, i};
   queued_bytes_ += size;

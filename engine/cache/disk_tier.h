@@ -62,6 +62,8 @@ class DiskTier {
   // Whether so many bytes can be queued; when that may have changed, `on_room` is called on a
   // thread of the tier.
   bool CanQueue(int64_t bytes) const ABSL_LOCKS_EXCLUDED(mutex_);
+  // Pages that would have been written, had there been room.
+  void CountDropped(int64_t pages) ABSL_LOCKS_EXCLUDED(mutex_);
   void set_on_room(std::function<void()> on_room) ABSL_LOCKS_EXCLUDED(mutex_);
 
   // The pages' bytes, one after the other, up to the first that is not there or refused. `done` is

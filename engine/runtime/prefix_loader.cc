@@ -196,7 +196,8 @@ void PrefixLoader::SaveRun() {
 
 void PrefixLoader::SaveEvicted(const PrefixNode& node) {
   const int64_t page_bytes = cache_->pool().page_bytes();
-  if (disk_->Contains(node.key) || !disk_->CanQueue(page_bytes)) return;
+  if (disk_->Contains(node.key)) return;
+  if (!disk_->CanQueue(page_bytes)) return disk_->CountDropped(1);
   const std::byte* data = cache_->pool().data(node.page);
   disk_->Write({node.key}, {data, data + page_bytes});
 }
