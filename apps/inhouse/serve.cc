@@ -21,11 +21,13 @@
 #include "apps/inhouse/serve_settings.h"
 #include "apps/inhouse/trace_export.h"
 #include "apps/inhouse/verb.h"
+#include "base/build_id.h"
 #include "base/log.h"
 #include "base/status.h"
 #include "fmt/format.h"
 #include "model-server/net/server.h"
 #include "model-server/routes/app.h"
+#include "model-server/routes/recorder.h"
 #include "monitoring/metrics/metrics.h"
 
 namespace inhouse::apps {
@@ -95,6 +97,13 @@ absl::StatusOr<std::unique_ptr<Doorkeeper>> SetUpGuard(ServeSettings* settings) 
   if (!settings->request_log.empty()) {
     INHOUSE_ASSIGN_OR_RETURN(settings->app.request_log,
                              model_server::RequestLog::Open(settings->request_log));
+  }
+  if (!settings->record_dir.empty()) {
+    const model_server::RecorderOptions record = {
+        .directory = settings->record_dir,
+        .bytes_max = static_cast<int64_t>(settings->record_gib * double{1 << 30}),
+        .engine = {.version = INHOUSE_VERSION, .commit = INHOUSE_COMMIT, .build = base::BuildId()}};
+    INHOUSE_ASSIGN_OR_RETURN(settings->app.recorder, model_server::Recorder::Open(record));
   }
   return keeper;
 }
@@ -232,6 +241,12 @@ void AddAdapterFlags(CLI::App& app, ServeSettings* flags) {
 }
 
 void AddDiskFlags(CLI::App& app, ServeSettings* flags) {
+  app.add_option("--record", flags->record_dir,
+                 "directory that keeps every answer with its prompt, in clear text, for `inhouse "
+                 "replay` (default: nothing is kept)");
+  app.add_option("--record-gib", flags->record_gib, "GiB of it at most; the oldest answers go")
+      ->capture_default_str()
+      ->check(CLI::Range(0.001, 1e6));
   app.add_option("--kv-disk", flags->engine.kv_disk,
                  "directory in which prefixes survive restarts, encrypted (default: none)");
   app.add_option("--kv-disk-gib", flags->kv_disk_gib,

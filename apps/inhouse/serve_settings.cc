@@ -52,6 +52,8 @@ void VisitServer(Visitor& visit, ServeSettings& s) {
   visit.Text("client_ca", s.server.tls.client_ca_file);
   visit.Section("log");
   visit.Text("requests", s.request_log);
+  visit.Text("record", s.record_dir);
+  visit.Number("record_gib", s.record_gib, kDiskGib);
   visit.Section("traces");
   visit.Text("endpoint", s.traces.endpoint);
   visit.Choice("sampler", s.traces.sampler,

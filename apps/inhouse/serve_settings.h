@@ -35,6 +35,8 @@ struct ServeSettings {
   std::string request_log = {};   // a file, "-" = standard error, "" = none
   monitoring::TraceChoice traces = {};
   std::string batches_dir = {};  // "" = no files and no batches
+  std::string record_dir = {};   // "" = no answer is kept
+  double record_gib = 10;
   std::string kv_disk_key_file = {};
   double kv_disk_gib = 10;
   size_t body_mib_max = 32;

@@ -16,20 +16,20 @@ constexpr size_t kKeyBytesMin = 32;
 // Everything that the bits of a page depend on, beside its tokens and the adapter (PrefixScope).
 // The secret too, so that each has files of its own.
 base::Sha256Bytes IdentityOf(const EngineOptions& options, const Checkpoint& checkpoint,
-                             const ModelFacts& facts, std::string_view isa) {
+                             const ModelFacts& facts, const ModelInfo& info) {
   const std::string& build = options.build.empty() ? base::BuildId() : options.build;
   return base::HmacSha256(
       options.kv_disk_key,
-      fmt::format("inhouse kv identity|{}|{}|{}|{}|{}|{}|{}|{}|{}", ModelDigest(checkpoint),
+      fmt::format("inhouse kv identity|{}|{}|{}|{}|{}|{}|{}|{}|{}", info.digest,
                   FileTimes(checkpoint), facts.architecture, Name(facts.kv), facts.page_bytes,
-                  kPageTokens, isa, options.activation_bits, build));
+                  kPageTokens, info.isa, info.activation_bits, build));
 }
 
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<DiskTier>> OpenDisk(const EngineOptions& options,
                                                    const Checkpoint& checkpoint,
-                                                   const ModelFacts& facts, std::string_view isa) {
+                                                   const ModelFacts& facts, const ModelInfo& info) {
   if (options.kv_disk.empty()) return nullptr;
   if (!options.prefix_cache) {
     return base::InvalidInput({.field = "kv_disk",
@@ -44,7 +44,7 @@ absl::StatusOr<std::unique_ptr<DiskTier>> OpenDisk(const EngineOptions& options,
   }
   const KvFormat format = {
       .secret = base::HmacSha256(options.kv_disk_key, "inhouse kv disk"),
-      .identity = IdentityOf(options, checkpoint, facts, isa),
+      .identity = IdentityOf(options, checkpoint, facts, info),
       .page_bytes = static_cast<int64_t>(AlignUp(static_cast<size_t>(facts.page_bytes), 64))};
   return DiskTier::Open(
       {.directory = options.kv_disk, .bytes_max = options.kv_disk_bytes, .format = format});

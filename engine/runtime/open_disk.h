@@ -11,9 +11,9 @@
 
 namespace inhouse::engine {
 
-// Null if `options` want none. `isa` names the level that computes: the bits of pages depend on it.
+// Null if `options` want none. `info` says what computes: the bits of pages depend on it.
 absl::StatusOr<std::unique_ptr<DiskTier>> OpenDisk(const EngineOptions& options,
                                                    const Checkpoint& checkpoint,
-                                                   const ModelFacts& facts, std::string_view isa);
+                                                   const ModelFacts& facts, const ModelInfo& info);
 
 }  // namespace inhouse::engine

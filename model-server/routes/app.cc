@@ -47,6 +47,7 @@ void RunOnWorker(const Exchange& exchange, Work work) {
                         .model = std::move(model),
                         .writer = exchange.writer,
                         .call = exchange.call,
+                        .request_id = exchange.request->id,
                         .arrival = std::chrono::steady_clock::now()};
   const bool added =
       context->worker->Add([work, gone, request = exchange.request, setup = std::move(setup)] {

@@ -215,6 +215,7 @@ struct ModelInfo {
   std::string path = {};
   std::string name = {};          // file or directory name
   std::string fingerprint = {};   // of the checkpoint's tensors, 64 hexadecimal digits
+  std::string digest = {};        // SHA-256 of what decides about its results (model_digest.h)
   std::string architecture = {};  // "llama", "qwen2", ...
   int64_t parameters_total = 0;
   int64_t parameters_active = 0;
@@ -224,6 +225,7 @@ struct ModelInfo {
   int64_t context_tokens = 0;        // of one sequence, as served
   int64_t model_context_tokens = 0;  // as trained
   std::string isa = {};
+  int activation_bits = 16;
   int threads = 0;
   ByteSize bytes = {};
   LoadReport load = {};
