@@ -144,6 +144,7 @@ absl::Status DiskDirectory::Create() const {
 }
 
 absl::StatusOr<bool> DiskDirectory::Lock() {
+  if (lock_fd_ >= 0) return true;  // the last time, something else went wrong
   lock_fd_ = OpenLocked(path());
   if (lock_fd_ < 0 && errno == ENOENT) {  // deleted since it was created
     INHOUSE_RETURN_IF_ERROR(Create());

@@ -312,6 +312,19 @@ TEST_F(DiskTierTest, OneEngineAtATimeAndTheNextTakesOver) {
   EXPECT_EQ(Read(*second, Keys({2})), BytesOf({2}));
 }
 
+// Somebody else deletes the directory between its creation and the lock, and after it.
+TEST_F(DiskTierTest, ADirectoryThatGoesIsMadeAgain) {
+  DiskDirectory directory(root_, "kv-1");
+  ASSERT_TRUE(directory.Create().ok());
+  fs::remove_all(root_);
+  EXPECT_TRUE(directory.Lock().value());
+  EXPECT_TRUE(directory.Lock().value());
+  DiskDirectory second(root_, "kv-1");
+  EXPECT_FALSE(second.Lock().value());
+  fs::remove_all(root_);
+  EXPECT_TRUE(second.Lock().value());
+}
+
 TEST_F(DiskTierTest, ForeignFilesStay) {
   OpenOrDie();
   const std::string key(64, 'a');
