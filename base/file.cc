@@ -69,6 +69,22 @@ absl::StatusOr<std::string> ReadFile(const std::string& path, uint64_t bytes_max
   return content;
 }
 
+absl::StatusOr<std::string> ReadSecretFile(const std::string& path) {
+  struct stat info = {};
+  if (stat(path.c_str(), &info) != 0) return OsError(errno, path, "open");
+  if ((info.st_mode & 077) != 0) {
+    return InputError(absl::StatusCode::kFailedPrecondition,
+                      {.file = path,
+                       .field = "mode",
+                       .value = fmt::format("{:04o}", info.st_mode & 07777),
+                       .expected = "a secret that only its owner can read",
+                       .hint = fmt::format("`chmod 600 {}`.", path)});
+  }
+  INHOUSE_ASSIGN_OR_RETURN(std::string secret, ReadFile(path, 4096));
+  while (!secret.empty() && (secret.back() == '\n' || secret.back() == '\r')) secret.pop_back();
+  return secret;
+}
+
 absl::Status ReplaceFile(const std::string& path, std::string_view content, unsigned mode) {
   std::string temporary = path + ".XXXXXX";
   const int fd = mkostemp(temporary.data(), O_CLOEXEC);

@@ -16,6 +16,10 @@ namespace inhouse::base {
 // The whole file as bytes. A file larger than `bytes_max` is refused (ResourceExhausted).
 absl::StatusOr<std::string> ReadFile(const std::string& path, uint64_t bytes_max = 1ULL << 30);
 
+// A secret of at most 4 KiB, without the line end behind it. FailedPrecondition if others than the
+// file's owner can read it.
+absl::StatusOr<std::string> ReadSecretFile(const std::string& path);
+
 // Writes to a temporary file beside `path`, syncs it and renames it over `path`: readers see the
 // old content or the new one, also after a crash. `mode` is that of the new file.
 absl::Status ReplaceFile(const std::string& path, std::string_view content, unsigned mode = 0644);

@@ -8,6 +8,7 @@
 #include <cstring>
 #include <string>
 
+#include "base/status.h"
 #include "gtest/gtest.h"
 
 namespace inhouse::base {
@@ -62,6 +63,17 @@ TEST_F(FileTest, MapsContentAndEmptyFiles) {
   const auto empty = MappedFile::Open(path);
   ASSERT_TRUE(empty.ok());
   EXPECT_TRUE((*empty)->bytes().empty());
+}
+
+TEST_F(FileTest, SecretsAreTheirOwnersAlone) {
+  const std::string path = testing::TempDir() + "/secret";
+  ASSERT_TRUE(ReplaceFile(path, "a secret\r\n", 0600).ok());
+  EXPECT_EQ(ReadSecretFile(path).value(), "a secret");
+  ASSERT_TRUE(ReplaceFile(path, "a secret\n", 0640).ok());
+  EXPECT_EQ(ReadSecretFile(path).status().code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_EQ(ErrorField(ReadSecretFile(path).status()), "mode");
+  ASSERT_TRUE(ReplaceFile(path, std::string(5000, 'x'), 0600).ok());
+  EXPECT_FALSE(ReadSecretFile(path).ok());
 }
 
 }  // namespace

@@ -104,6 +104,10 @@ constexpr Verb kVerbs[] = {
      "inhouse swap --rollback\n"
      "inhouse swap --status --json",
      SetUpSwap},
+    {"replay", "run a recorded answer again, and compare it byte for byte",
+     "inhouse replay chatcmpl-0d00e4478fda384af4db16d5 --record /var/lib/inhouse/record\n"
+     "inhouse replay my-request-7 --record ./record -m ./model --json",
+     SetUpReplay},
     {"inspect", "what is in a checkpoint, and whether it fits this machine",
      "inhouse inspect -m ./model\ninhouse inspect -m model.gguf --tensors\n"
      "inhouse inspect -m ./model --context 32768 --json",

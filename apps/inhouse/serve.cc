@@ -21,11 +21,13 @@
 #include "apps/inhouse/serve_settings.h"
 #include "apps/inhouse/trace_export.h"
 #include "apps/inhouse/verb.h"
+#include "base/build_id.h"
 #include "base/log.h"
 #include "base/status.h"
 #include "fmt/format.h"
 #include "model-server/net/server.h"
 #include "model-server/routes/app.h"
+#include "model-server/routes/recorder.h"
 #include "monitoring/metrics/metrics.h"
 
 namespace inhouse::apps {
@@ -96,6 +98,13 @@ absl::StatusOr<std::unique_ptr<Doorkeeper>> SetUpGuard(ServeSettings* settings) 
     INHOUSE_ASSIGN_OR_RETURN(settings->app.request_log,
                              model_server::RequestLog::Open(settings->request_log));
   }
+  if (!settings->record_dir.empty()) {
+    const model_server::RecorderOptions record = {
+        .directory = settings->record_dir,
+        .bytes_max = static_cast<int64_t>(settings->record_gib * double{1 << 30}),
+        .engine = {.version = INHOUSE_VERSION, .commit = INHOUSE_COMMIT, .build = base::BuildId()}};
+    INHOUSE_ASSIGN_OR_RETURN(settings->app.recorder, model_server::Recorder::Open(record));
+  }
   return keeper;
 }
 
@@ -112,6 +121,7 @@ absl::Status Serve(ServeSettings flags,
     flags.app.served_names = {flags.engine.model.substr(0, flags.engine.model.find('@'))};
   }
   INHOUSE_RETURN_IF_ERROR(SetAdapters(&flags));
+  INHOUSE_RETURN_IF_ERROR(ReadDiskKey(&flags));
   const engine::EngineOptions asked = flags.engine;
   const auto loader =
       std::make_shared<ServeLoader>(RootOf(flags.model_root, IsLoopback(flags.server.host)));
@@ -230,6 +240,24 @@ void AddAdapterFlags(CLI::App& app, ServeSettings* flags) {
       ->check(CLI::Range(1, 1 << 24));
 }
 
+void AddDiskFlags(CLI::App& app, ServeSettings* flags) {
+  app.add_option("--record", flags->record_dir,
+                 "directory that keeps every answer with its prompt, in clear text, for `inhouse "
+                 "replay` (default: nothing is kept)");
+  app.add_option("--record-gib", flags->record_gib, "GiB of it at most; the oldest answers go")
+      ->capture_default_str()
+      ->check(CLI::Range(0.001, 1e6));
+  app.add_option("--kv-disk", flags->engine.kv_disk,
+                 "directory in which prefixes survive restarts, encrypted (default: none)");
+  app.add_option("--kv-disk-gib", flags->kv_disk_gib,
+                 "GiB of it at most; what was not used for longest goes")
+      ->capture_default_str()
+      ->check(CLI::Range(0.001, 1e6));
+  app.add_option("--kv-disk-key", flags->kv_disk_key_file,
+                 "file with the secret of --kv-disk, 32 bytes or more, that only its owner can "
+                 "read");
+}
+
 }  // namespace
 
 VerbRun SetUpServe(CLI::App& app) {
@@ -281,6 +309,7 @@ VerbRun SetUpServe(CLI::App& app) {
          "on: prompts that begin alike share what was computed; off: each is computed alone")
       ->default_str("on")
       ->check(CLI::IsMember({"on", "off"}));
+  AddDiskFlags(app, flags.get());
   return [flags, config, &app]() -> int {
     // The file is read over the defaults, then the flags that were given over the file.
     const auto read = [flags, config, &app]() -> absl::StatusOr<ServeSettings> {

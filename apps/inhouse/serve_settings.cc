@@ -11,6 +11,7 @@
 #include <system_error>
 #include <utility>
 
+#include "base/file.h"
 #include "base/status.h"
 #include "fmt/format.h"
 #include "model-server/net/tls.h"
@@ -20,6 +21,8 @@ namespace {
 
 constexpr int64_t kCountMax = 1'000'000'000'000'000;
 constexpr base::Range<double> kSeconds = {0.1, 86400};
+constexpr size_t kDiskKeyBytesMin = 32;
+constexpr base::Range<double> kDiskGib = {0.001, 1e6};
 
 std::chrono::milliseconds Milliseconds(double seconds) {
   return std::chrono::milliseconds(static_cast<int64_t>(seconds * 1000));
@@ -49,6 +52,8 @@ void VisitServer(Visitor& visit, ServeSettings& s) {
   visit.Text("client_ca", s.server.tls.client_ca_file);
   visit.Section("log");
   visit.Text("requests", s.request_log);
+  visit.Text("record", s.record_dir);
+  visit.Number("record_gib", s.record_gib, kDiskGib);
   visit.Section("traces");
   visit.Text("endpoint", s.traces.endpoint);
   visit.Choice("sampler", s.traces.sampler,
@@ -68,6 +73,9 @@ void VisitModel(Visitor& visit, ServeSettings& s) {
   visit.Int("prefill_chunk", s.engine.prefill_chunk, {1, 65536});
   visit.Number("step_ms", s.engine.step_ms, {1, 60000});
   visit.Flag("prefix_cache", s.engine.prefix_cache);
+  visit.Text("kv_disk", s.engine.kv_disk);
+  visit.Number("kv_disk_gib", s.kv_disk_gib, kDiskGib);
+  visit.Text("kv_disk_key", s.kv_disk_key_file);
   std::string policy = s.app.client_priority ? "priority" : "fair";
   visit.Choice("scheduling_policy", policy, {"fair", "priority"});
   s.app.client_priority = policy == "priority";
@@ -255,7 +263,32 @@ std::vector<absl::Status> CheckFiles(const ServeSettings& settings) {
     const auto tls = model_server::TlsContext::Load(settings.server.tls);
     if (!tls.ok()) problems.push_back(tls.status());
   }
+  ServeSettings copy = settings;
+  if (absl::Status status = ReadDiskKey(&copy); !status.ok()) problems.push_back(std::move(status));
   return problems;
+}
+
+absl::Status ReadDiskKey(ServeSettings* settings) {
+  const std::string& directory = settings->engine.kv_disk;
+  const std::string& path = settings->kv_disk_key_file;
+  settings->engine.kv_disk_bytes = static_cast<int64_t>(settings->kv_disk_gib * double{1 << 30});
+  if (directory.empty()) return absl::OkStatus();
+  if (path.empty()) {
+    return base::InvalidInput({.field = "kv_disk_key",
+                               .expected = "a file with a secret, since what is kept on disk is "
+                                           "encrypted",
+                               .hint = "`(umask 077; openssl rand -hex 32 > FILE)`, then "
+                                       "--kv-disk-key FILE."});
+  }
+  INHOUSE_ASSIGN_OR_RETURN(std::string key, base::ReadSecretFile(path));
+  if (key.size() < kDiskKeyBytesMin) {
+    return base::InvalidInput({.file = path,
+                               .value = fmt::format("{} bytes", key.size()),
+                               .expected = "a secret of at least 32 bytes",
+                               .hint = "`openssl rand -hex 32` makes one."});
+  }
+  settings->engine.kv_disk_key = std::move(key);
+  return absl::OkStatus();
 }
 
 std::string FormatSettings(const ServeSettings& settings) {
@@ -318,6 +351,8 @@ void TakeModel(const ServeSettings& from, ServeSettings* to) {
   to->engine = from.engine;
   to->adapters = from.adapters;
   to->adapter_mib = from.adapter_mib;
+  to->kv_disk_key_file = from.kv_disk_key_file;
+  to->kv_disk_gib = from.kv_disk_gib;
 }
 
 std::vector<std::string> NeedRestart(const ServeSettings& now, const ServeSettings& wanted) {

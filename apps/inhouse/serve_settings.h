@@ -35,6 +35,10 @@ struct ServeSettings {
   std::string request_log = {};   // a file, "-" = standard error, "" = none
   monitoring::TraceChoice traces = {};
   std::string batches_dir = {};  // "" = no files and no batches
+  std::string record_dir = {};   // "" = no answer is kept
+  double record_gib = 10;
+  std::string kv_disk_key_file = {};
+  double kv_disk_gib = 10;
   size_t body_mib_max = 32;
   size_t bodies_mib_max = 256;
   size_t header_kib_max = 32;
@@ -59,6 +63,9 @@ absl::Status LoadSettings(const std::string& path, ServeSettings* settings);
 // What the file names but does not hold: keys, certificates, lists. One status for each that is
 // wrong.
 std::vector<absl::Status> CheckFiles(const ServeSettings& settings);
+
+// Reads the secret of the disk tier, if there is one, from its file, and sets the tier's size.
+absl::Status ReadDiskKey(ServeSettings* settings);
 
 // As TOML, every field with its value.
 std::string FormatSettings(const ServeSettings& settings);

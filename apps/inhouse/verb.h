@@ -49,6 +49,7 @@ VerbRun SetUpConfig(CLI::App& app);
 VerbRun SetUpFirewall(CLI::App& app);
 VerbRun SetUpServe(CLI::App& app);
 VerbRun SetUpSwap(CLI::App& app);
+VerbRun SetUpReplay(CLI::App& app);
 VerbRun SetUpInspect(CLI::App& app);
 VerbRun SetUpPack(CLI::App& app);
 VerbRun SetUpQuantize(CLI::App& app);

@@ -23,6 +23,11 @@ void PrefixCache::Release(PageId page) {
   node->listed = true;
 }
 
+const PrefixNode* PrefixCache::Find(const PrefixKey& key) const {
+  const auto found = nodes_.find(key);
+  return found == nodes_.end() ? nullptr : found->second.get();
+}
+
 std::optional<PageId> PrefixCache::Acquire(const PrefixKey& key, const PrefixKey& parent,
                                            std::span<const int32_t> tokens) {
   const auto found = nodes_.find(key);

@@ -49,6 +49,8 @@ class PrefixCache {
   int64_t nodes() const { return static_cast<int64_t>(nodes_.size()); }
 
   bool Contains(const PrefixKey& key) const { return nodes_.contains(key); }
+  // Null if it is not known. Valid until pages are allocated or published.
+  const PrefixNode* Find(const PrefixKey& key) const;
   // The page that holds `tokens` after `parent`, if it is known; the caller becomes a holder.
   // `key` is PageKey(parent, tokens).
   std::optional<PageId> Acquire(const PrefixKey& key, const PrefixKey& parent,

@@ -29,11 +29,20 @@ uint64_t RandomSeed() {
   return static_cast<uint64_t>(device()) << 32 | device();
 }
 
+// How often a disk is looked after that does not answer.
+constexpr absl::Duration kDiskLook = absl::Seconds(1);
+
+// What is found again after a restart needs the same secret after it.
+std::string CacheSecret(const EngineOptions& options) {
+  if (options.kv_disk_key.empty()) return base::RandomSecret(32);
+  return std::string(base::AsText(base::HmacSha256(options.kv_disk_key, "inhouse prefix keys")));
+}
+
 }  // namespace
 
 EngineImpl::EngineImpl(LoadedModel loaded)
     : loaded_(std::move(loaded)),
-      cache_secret_(base::RandomSecret(32)),
+      cache_secret_(CacheSecret(loaded_.options)),
       pool_(loaded_.model->facts().page_bytes, loaded_.plan.pages),
       prefixes_(&pool_),
       scheduler_(loaded_.plan.limits, &prefixes_),
@@ -43,6 +52,12 @@ EngineImpl::EngineImpl(LoadedModel loaded)
   own_stats_.adapters_max = loaded_.options.adapters_max;
   stats_ = own_stats_;
   if (loaded_.options.profile) loaded_.model->set_profile(&own_profile_);
+  if (loaded_.disk) {
+    loader_ = std::make_unique<PrefixLoader>(&prefixes_, std::move(loaded_.disk), [this] {
+      absl::MutexLock lock(&mutex_);
+      disk_news_ = true;
+    });
+  }
   thread_ = std::thread([this] { Loop(); });
 }
 
@@ -137,6 +152,15 @@ EngineStats EngineImpl::stats() const {
   // Whatever was submitted, has not ended and does not run waits: true at every moment, also while
   // a step takes new requests in.
   stats.waiting = std::max<int64_t>(in_flight_ - stats.running, 0);
+  if (loader_) {  // writes go on when no step runs
+    const DiskTierStats disk = loader_->disk_stats();
+    stats.disk_ready = disk.ready;
+    stats.disk_bytes = disk.bytes;
+    stats.disk_refused = disk.refused;
+    stats.disk_read_errors = disk.read_errors;
+    stats.disk_write_errors = disk.write_errors;
+    stats.disk_dropped = disk.dropped;
+  }
   return stats;
 }
 
@@ -149,6 +173,7 @@ void EngineImpl::Loop() {
   while (TakeArrivals()) {
     DropCancelled();
     if (const auto step = scheduler_.Next()) RunStep(*step);
+    saving_ = loader_ && loader_->SaveSome();
     PublishStats();
   }
   while (!active_.empty()) {
@@ -156,24 +181,48 @@ void EngineImpl::Loop() {
     request->End(FinishReason::kCancelled);
     Finish(request);
   }
+  if (loader_) loader_->SaveRest();
 }
 
 // Moves what was submitted into the scheduler; sleeps while there is nothing to do.
 bool EngineImpl::TakeArrivals() {
-  absl::MutexLock lock(&mutex_);
-  const auto work = [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
-    return stop_ || !arrivals_.empty() || !job_arrivals_.empty();
-  };
-  if (active_.empty() && jobs_.empty()) mutex_.Await(absl::Condition(&work));
-  for (; !arrivals_.empty(); arrivals_.pop_front()) {
-    active_.push_back(std::move(arrivals_.front()));
-    scheduler_.Add(&active_.back()->sequence());
+  std::deque<std::unique_ptr<Request>> arrivals;
+  std::deque<LogitsJob*> jobs;
+  bool stop = false;
+  {
+    absl::MutexLock lock(&mutex_);
+    const auto work = [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+      return stop_ || !arrivals_.empty() || !job_arrivals_.empty() || disk_news_;
+    };
+    // What is neither running nor waiting has pages on their way from the disk.
+    if (scheduler_.running() + scheduler_.waiting() == 0 && !saving_) {
+      const bool reading = loader_ && loader_->busy();
+      mutex_.AwaitWithTimeout(absl::Condition(&work),
+                              reading ? kDiskLook : absl::InfiniteDuration());
+    }
+    arrivals.swap(arrivals_);
+    jobs.swap(job_arrivals_);
+    disk_news_ = false;
+    stop = stop_;
   }
-  for (; !job_arrivals_.empty(); job_arrivals_.pop_front()) {
-    jobs_.push_back(job_arrivals_.front());
-    scheduler_.Add(&jobs_.back()->sequence);
+  for (std::unique_ptr<Request>& arrival : arrivals) {
+    active_.push_back(std::move(arrival));
+    Enqueue(&active_.back()->sequence());
   }
-  return !stop_ || !jobs_.empty();
+  for (LogitsJob* job : jobs) {
+    jobs_.push_back(job);
+    scheduler_.Add(&job->sequence);
+  }
+  if (loader_) {
+    for (Sequence* sequence : loader_->Ready(Request::Clock::now())) scheduler_.Add(sequence);
+  }
+  return !stop || !jobs_.empty();
+}
+
+// What the disk knows of a prompt is read before it is computed.
+void EngineImpl::Enqueue(Sequence* sequence) {
+  if (loader_ && loader_->Begin(sequence, Request::Clock::now())) return;
+  scheduler_.Add(sequence);
 }
 
 void EngineImpl::DropCancelled() {
@@ -301,6 +350,10 @@ void EngineImpl::HandOutLogits(LogitsJob& job, const StepPart& part) {
 }
 
 void EngineImpl::Finish(Request* request) {
+  if (loader_) {
+    loader_->Save(&request->sequence());
+    loader_->Forget(&request->sequence());
+  }
   scheduler_.Remove(&request->sequence());
   std::erase_if(active_, [request](const auto& owned) { return owned.get() == request; });
   absl::MutexLock lock(&mutex_);
@@ -334,6 +387,10 @@ void EngineImpl::PublishStats() {
   own_stats_.kv_pages_cached = prefixes_.unheld();
   own_stats_.prefix_queries = scheduler_.prefix_queries();
   own_stats_.prefix_hits = scheduler_.prefix_hits();
+  if (loader_) {
+    own_stats_.disk_queries = loader_->queries();
+    own_stats_.disk_hits = loader_->hits();
+  }
   own_stats_.oldest_waiting_seconds = 0;
   const auto now = Request::Clock::now();
   for (const auto& request : active_) {

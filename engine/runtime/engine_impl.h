@@ -20,6 +20,7 @@
 #include "engine/runtime/adapters.h"
 #include "engine/runtime/byte_plan.h"
 #include "engine/runtime/grammar_cache.h"
+#include "engine/runtime/prefix_loader.h"
 #include "engine/runtime/request.h"
 #include "engine/runtime/step_pace.h"
 #include "engine/scheduler/scheduler.h"
@@ -38,6 +39,7 @@ struct LoadedModel {
   std::unique_ptr<base::ThreadTeam> team;
   std::unique_ptr<Model> model;
   std::unique_ptr<AdapterTable> adapters;
+  std::unique_ptr<DiskTier> disk;  // null: none
 };
 
 class EngineImpl final : public Engine {
@@ -76,6 +78,7 @@ class EngineImpl final : public Engine {
 
   void Loop();
   bool TakeArrivals() ABSL_LOCKS_EXCLUDED(mutex_);  // false: stop
+  void Enqueue(Sequence* sequence);
   void DropCancelled();
   void RunStep(const Step& step) ABSL_LOCKS_EXCLUDED(mutex_);
   void Compute(const Step& step);
@@ -104,13 +107,16 @@ class EngineImpl final : public Engine {
   std::deque<std::unique_ptr<Request>> arrivals_ ABSL_GUARDED_BY(mutex_);
   std::deque<LogitsJob*> job_arrivals_ ABSL_GUARDED_BY(mutex_);
   bool stop_ ABSL_GUARDED_BY(mutex_) = false;
+  bool disk_news_ ABSL_GUARDED_BY(mutex_) = false;  // pages were read or written
   bool draining_ ABSL_GUARDED_BY(mutex_) = false;
   int64_t in_flight_ ABSL_GUARDED_BY(mutex_) = 0;  // submitted and not ended
   EngineStats stats_ ABSL_GUARDED_BY(mutex_);
   EngineStats own_stats_;  // engine thread's copy
   StepProfile profile_ ABSL_GUARDED_BY(mutex_);
   StepProfile own_profile_;
-  std::thread thread_;  // last: starts when everything else is ready
+  std::unique_ptr<PrefixLoader> loader_;  // null: no disk
+  bool saving_ = false;                   // it has more to do; the engine thread's
+  std::thread thread_;                    // last: starts when everything else is ready
 };
 
 }  // namespace inhouse::engine

@@ -9,11 +9,13 @@
 
 #include "base/status.h"
 #include "engine/engine.h"
+#include "engine/formats/model_digest.h"
 #include "engine/formats/packed_file.h"
 #include "engine/runtime/bind_options.h"
 #include "engine/runtime/byte_plan.h"
 #include "engine/runtime/engine_impl.h"
 #include "engine/runtime/model_defaults.h"
+#include "engine/runtime/open_disk.h"
 #include "engine/runtime/packed.h"
 #include "engine/runtime/tokenizer_loader.h"
 #include "fmt/format.h"
@@ -75,6 +77,7 @@ void DescribeModel(LoadedModel* loaded) {
   ModelInfo& info = loaded->info;
   info.path = loaded->options.model;
   info.name = BaseName(loaded->options.model);
+  info.digest = ModelDigest(*loaded->checkpoint);
   info.architecture = facts.architecture;
   info.parameters_total = facts.parameters_total;
   info.parameters_active = facts.parameters_active;
@@ -87,6 +90,7 @@ void DescribeModel(LoadedModel* loaded) {
         {product.op, product.weight_bytes, product.ops, ArithmeticName(product.arithmetic)});
   }
   info.isa = std::string(Name(loaded->kernels->level));
+  info.activation_bits = loaded->options.activation_bits;
   info.threads = loaded->team->count();
 }
 
@@ -124,6 +128,8 @@ absl::StatusOr<std::unique_ptr<Engine>> Engine::Load(const EngineOptions& option
                                                   loaded.team->count(), AvailableMemory()));
   DescribeModel(&loaded);
   loaded.info.fingerprint = Fingerprint(*loaded.checkpoint);
+  INHOUSE_ASSIGN_OR_RETURN(
+      loaded.disk, OpenDisk(options, *loaded.checkpoint, loaded.model->facts(), loaded.info));
   INHOUSE_RETURN_IF_ERROR(
       ReadModelDefaults(*loaded.checkpoint, loaded.tokenizer.get(), &loaded.info));
   loaded.info.bytes = loaded.plan.bytes;

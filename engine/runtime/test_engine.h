@@ -91,4 +91,35 @@ inline GenerateRequest Sampled(std::vector<TokenId> prompt, int64_t n) {
   return request;
 }
 
+// What an answer is, and how much of its prompt came from the cache.
+struct Answer {
+  std::vector<TokenId> ids;
+  std::vector<TokenLogprob> logprobs;
+  int64_t cached = 0;
+};
+
+inline bool SameBits(const Answer& a, const Answer& b) {
+  if (a.ids != b.ids || a.logprobs.size() != b.logprobs.size()) return false;
+  for (size_t i = 0; i < a.logprobs.size(); ++i) {
+    if (a.logprobs[i].logprob != b.logprobs[i].logprob || a.logprobs[i].top != b.logprobs[i].top) {
+      return false;
+    }
+  }
+  return true;
+}
+
+inline Answer Ask(Engine& engine, GenerateRequest request) {
+  Collector collector;
+  const auto session = engine.Submit(std::move(request), collector.callback());
+  EXPECT_TRUE(session.ok()) << session.status();
+  const TokenEvent last = collector.Wait();
+  return {collector.ids(), collector.logprobs(), last.usage.cached_tokens};
+}
+
+inline GenerateRequest Scored(std::vector<TokenId> prompt, int64_t n) {
+  GenerateRequest request = Sampled(std::move(prompt), n);
+  request.logprobs = 5;
+  return request;
+}
+
 }  // namespace inhouse::engine

@@ -24,6 +24,8 @@ bool Before(const Sequence* a, const Sequence* b) {
          std::tie(b->priority, b->account->served, b->arrival);
 }
 
+}  // namespace
+
 std::span<const int32_t> TokensOfPage(const Sequence& sequence, int64_t page) {
   return std::span(sequence.tokens).subspan(static_cast<size_t>(page * kPageTokens), kPageTokens);
 }
@@ -32,15 +34,12 @@ const PrefixKey& ParentKey(const Sequence& sequence, int64_t page) {
   return page == 0 ? *sequence.root : sequence.keys[static_cast<size_t>(page) - 1];
 }
 
-// The sequence's tokens fill that page.
 const PrefixKey& KeyOfPage(Sequence& sequence, int64_t page) {
   for (auto next = static_cast<int64_t>(sequence.keys.size()); next <= page; ++next) {
     sequence.keys.push_back(PageKey(ParentKey(sequence, next), TokensOfPage(sequence, next)));
   }
   return sequence.keys[static_cast<size_t>(page)];
 }
-
-}  // namespace
 
 Scheduler::Scheduler(const StepLimits& limits, PrefixCache* cache)
     : limits_(limits), cache_(cache) {}
@@ -55,6 +54,7 @@ void Scheduler::Remove(Sequence* sequence) {
   ReleasePages(sequence);
   std::erase(running_, sequence);
   std::erase(waiting_, sequence);
+  if (sequence->account == nullptr) return;  // it was never added
   shares_.Leave(std::exchange(sequence->account, nullptr));
 }
 

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <limits>
 #include <optional>
+#include <span>
 #include <string>
 #include <unordered_set>
 #include <vector>
@@ -51,6 +52,11 @@ struct Sequence {
   bool every_row() const { return all_logits || hidden == HiddenRows::kAll; }
   int64_t pending() const { return static_cast<int64_t>(tokens.size()) - computed; }
 };
+
+// The names of a sequence's pages in the prefix tree; it has a root, and its tokens fill the page.
+std::span<const int32_t> TokensOfPage(const Sequence& sequence, int64_t page);
+const PrefixKey& KeyOfPage(Sequence& sequence, int64_t page);
+const PrefixKey& ParentKey(const Sequence& sequence, int64_t page);  // after KeyOfPage
 
 // What a step does for one sequence.
 struct StepPart {

@@ -47,6 +47,7 @@ void RunOnWorker(const Exchange& exchange, Work work) {
                         .model = std::move(model),
                         .writer = exchange.writer,
                         .call = exchange.call,
+                        .request_id = exchange.request->id,
                         .arrival = std::chrono::steady_clock::now()};
   const bool added =
       context->worker->Add([work, gone, request = exchange.request, setup = std::move(setup)] {
@@ -139,8 +140,7 @@ void DispatchLine(Context* context, std::shared_ptr<const Request> request,
 }  // namespace
 
 App::App(const AppOptions& options, Loop* loop, monitoring::Metrics* metrics)
-    : metrics_(metrics),
-      context_(std::make_shared<Context>()),
+    : context_(std::make_shared<Context>()),
       swap_(context_.get()),
       worker_(std::make_unique<WorkQueue>(options.prepare_queue_max)),
       loader_(std::make_unique<WorkQueue>(kLoadsMax)) {

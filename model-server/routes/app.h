@@ -48,7 +48,6 @@ class App {
  private:
   void Tick();
 
-  monitoring::Metrics* metrics_;
   std::shared_ptr<Context> context_;
   std::shared_ptr<Router> router_;
   ModelSwap swap_;

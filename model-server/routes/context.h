@@ -27,6 +27,7 @@ namespace inhouse::model_server {
 class BatchService;
 class Generation;
 class ModelSwap;
+class Recorder;
 
 struct AppOptions {
   std::vector<std::string> served_names = {};  // the first is canonical; none: the model's own name
@@ -40,6 +41,7 @@ struct AppOptions {
   std::optional<std::string> adapter_root = {};
   std::shared_ptr<RequestLog> request_log = {};     // none: only the process's own log
   std::shared_ptr<monitoring::Tracer> tracer = {};  // none: nothing is traced
+  std::shared_ptr<Recorder> recorder = {};          // none: no answer is kept
   std::shared_ptr<guard::Guard> guard = {};         // none: everybody may call everything
 };
 

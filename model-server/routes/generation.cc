@@ -1,10 +1,14 @@
 #include "model-server/routes/generation.h"
 
 #include <algorithm>
+#include <filesystem>
 #include <limits>
+#include <random>
+#include <system_error>
 #include <utility>
 
 #include "model-server/api/prompt_logprobs.h"
+#include "model-server/routes/recorder.h"
 
 namespace inhouse::model_server {
 namespace {
@@ -16,6 +20,18 @@ constexpr std::chrono::milliseconds kTryAgain{100};
 
 double Seconds(SteadyTime from, SteadyTime to) {
   return std::chrono::duration<double>(to - from).count();
+}
+
+uint64_t RandomSeed() {
+  std::random_device device;
+  return uint64_t{device()} << 32 | device();
+}
+
+// Whoever replays the record may stand elsewhere.
+std::string Absolute(const std::string& path) {
+  std::error_code error;
+  const std::filesystem::path absolute = std::filesystem::absolute(path, error);
+  return error ? path : absolute.string();
 }
 
 // Each prompt counts once, however many answers it gets, as in the answer's `usage`.
@@ -47,6 +63,7 @@ void Generation::Launch(const std::shared_ptr<Generation>& generation,
   }
   std::vector<std::unique_ptr<engine::Session>> sessions;
   generation->sequences_.resize(requests.size());
+  if (context->options.recorder != nullptr) generation->BeginRecord(&requests);
   for (size_t i = 0; i < requests.size(); ++i) {
     generation->sequences_[i].max_tokens = requests[i].max_tokens;
     requests[i].tenant = call->caller.tenant;
@@ -161,6 +178,7 @@ void Generation::OnEvent(size_t index, engine::TokenEvent event) {
                      : Unavailable("The server is shutting down.", 5));
   }
   if (!event.ids.empty()) MeasureTokens(sequence);
+  if (sequence.record != nullptr) sequence.record->output.Append(event);
   if (!event.ids.empty() || !event.text.empty() || !event.prompt_logprobs.empty() ||
       !event.embedding.empty()) {
     OnTokens(index, event);
@@ -170,6 +188,7 @@ void Generation::OnEvent(size_t index, engine::TokenEvent event) {
   if (left_) return;
   RecordEnd(index, event, FinishName(index, event.finish));
   if (running_ > 0) return SubmitLater();
+  if (record_ != nullptr) KeepRecord();
   OnAllEnded();
   Leave();
 }
@@ -246,6 +265,44 @@ void Generation::RecordTrace(size_t index, const monitoring::RequestRecord& reco
   const double submitted = 1000 * Seconds(trace.start, sequence.submitted_at);
   phases.submitted_ms = std::max(std::min(submitted, ended), 0.0);
   TraceSequence(phases, record.finish_reason, &trace);
+}
+
+// On the worker thread, before anything is submitted: what has to be known to do it again.
+void Generation::BeginRecord(std::vector<engine::GenerateRequest>* requests) {
+  const engine::Engine& engine = *setup_.model->engine;
+  const engine::ModelInfo& info = engine.info();
+  record_ = std::make_shared<AnswerRecord>();
+  record_->id = setup_.head.id;
+  record_->request_id = setup_.request_id;
+  record_->model = setup_.head.model;
+  record_->created = setup_.head.created;
+  record_->engine = setup_.context->options.recorder->engine();
+  record_->engine.isa = info.isa;
+  record_->engine.model_path = Absolute(info.path);
+  record_->engine.model_sha256 = info.digest;
+  record_->engine.kv_type = info.bytes.kv_type;
+  record_->engine.activation_bits = info.activation_bits;
+  for (const engine::AdapterInfo& adapter : engine.adapters()) {
+    if (adapter.name.empty() || adapter.name != setup_.params.adapter) continue;
+    record_->engine.adapter = {.name = adapter.name, .path = Absolute(adapter.path)};
+    record_->engine.adapter_sha256 = adapter.fingerprint;
+  }
+  for (size_t i = 0; i < requests->size(); ++i) {
+    engine::GenerateRequest& request = (*requests)[i];
+    // It can only be repeated with a known seed.
+    if (!request.sampling.seed) request.sampling.seed = RandomSeed();
+    sequences_[i].record = std::make_unique<SequenceRecord>();
+    sequences_[i].record->request = request;
+  }
+}
+
+// Whole answers only.
+void Generation::KeepRecord() {
+  for (Sequence& sequence : sequences_) {
+    record_->sequences.push_back(std::move(*sequence.record));
+    sequence.record.reset();
+  }
+  setup_.context->options.recorder->Add(std::move(record_));
 }
 
 void Generation::OnClientGone() {

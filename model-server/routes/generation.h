@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "model-server/api/record.h"
 #include "model-server/routes/context.h"
 
 namespace inhouse::model_server {
@@ -22,6 +23,7 @@ struct GenerationSetup {
   ModelRef model = {};  // never null; that of the request's beginning, whatever is served later
   std::shared_ptr<ResponseWriter> writer = {};
   std::shared_ptr<Call> call = {};  // never null
+  std::string request_id = {};      // x-request-id
   AnswerHead head = {};
   GenerateParams params = {};
   int64_t per_prompt = 1;  // sequences that share a prompt
@@ -83,6 +85,7 @@ class Generation : public std::enable_shared_from_this<Generation> {
     SteadyTime submitted_at = {};
     bool submitted = false;
     bool ended = false;
+    std::unique_ptr<SequenceRecord> record = {};  // null: it is not kept
   };
 
   absl::StatusOr<std::unique_ptr<engine::Session>> Submit(size_t index,
@@ -94,6 +97,8 @@ class Generation : public std::enable_shared_from_this<Generation> {
   void RecordEnd(size_t index, const engine::TokenEvent& event, std::string finish_name);
   void RecordCall(size_t index, const monitoring::RequestRecord& record);
   void RecordTrace(size_t index, const monitoring::RequestRecord& record);
+  void BeginRecord(std::vector<engine::GenerateRequest>* requests);
+  void KeepRecord();
   void OnClientGone();
   void Leave();  // drops the sessions, which cancels them
 
@@ -104,6 +109,7 @@ class Generation : public std::enable_shared_from_this<Generation> {
   size_t running_ = 0;  // sequences that have not ended
   bool started_ = false;
   bool left_ = false;
+  std::shared_ptr<AnswerRecord> record_ = {};  // null: the answer is not kept
   SteadyTime last_write_ = {};
 };
 

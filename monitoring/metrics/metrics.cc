@@ -83,6 +83,21 @@ struct ModelMetrics {
         &MakeCounter("vllm:prefix_cache_hits_total", "Prompt tokens taken from the cache.");
     prompt_cached =
         &MakeCounter("vllm:prompt_tokens_cached_total", "Prompt tokens taken from the cache.");
+    disk_queries = &MakeCounter("vllm:external_prefix_cache_queries_total",
+                                "Prompt tokens looked up in the disk tier.");
+    disk_hits = &MakeCounter("vllm:external_prefix_cache_hits_total",
+                             "Prompt tokens read from the disk tier.");
+    disk_refused = &MakeCounter("inhouse_kv_disk_refused_total",
+                                "Files of the disk tier that were damaged: deleted, not used.");
+    disk_read_errors =
+        &MakeCounter("inhouse_kv_disk_read_errors_total", "Reads that the system refused.");
+    disk_write_errors =
+        &MakeCounter("inhouse_kv_disk_write_errors_total", "Files that could not be written.");
+    disk_dropped = &MakeCounter("inhouse_kv_disk_dropped_pages_total",
+                                "Pages not saved because the disk did not keep up.");
+    disk_bytes = &MakeGauge("inhouse_kv_disk_bytes", "Size of the disk tier.");
+    disk_ready =
+        &MakeGauge("inhouse_kv_disk_ready", "1 if this server has the disk tier's directory.");
     first_token = &MakeHistogram("vllm:time_to_first_token_seconds",
                                  "From the request to its first token.", FirstTokenBuckets());
     token_gap = &MakeHistogram("vllm:inter_token_latency_seconds", "Between two tokens.",
@@ -172,9 +187,11 @@ struct ModelMetrics {
 
   prometheus::Registry& registry_;
   const Labels labels_;
-  Gauge *running, *waiting, *kv_usage, *oldest_waiting;
+  Gauge *running, *waiting, *kv_usage, *oldest_waiting, *disk_bytes, *disk_ready;
   Counter *prompt_tokens, *generation_tokens, *preemptions, *steps;
   Counter *cache_queries, *cache_hits, *prompt_cached;
+  Counter *disk_queries, *disk_hits, *disk_refused, *disk_read_errors, *disk_write_errors,
+      *disk_dropped;
   Histogram *first_token, *token_gap, *per_token, *e2e, *queue, *inference, *prefill, *decode;
   Histogram *request_prompt, *request_generation, *request_max, *request_n;
   Family<Counter>* success;
@@ -348,6 +365,14 @@ void Metrics::SetEngine(const engine::EngineStats& stats) {
   CatchUp(*model->cache_queries, stats.prefix_queries);
   CatchUp(*model->cache_hits, stats.prefix_hits);
   CatchUp(*model->prompt_cached, stats.prefix_hits);
+  CatchUp(*model->disk_queries, stats.disk_queries);
+  CatchUp(*model->disk_hits, stats.disk_hits);
+  CatchUp(*model->disk_refused, stats.disk_refused);
+  CatchUp(*model->disk_read_errors, stats.disk_read_errors);
+  CatchUp(*model->disk_write_errors, stats.disk_write_errors);
+  CatchUp(*model->disk_dropped, stats.disk_dropped);
+  model->disk_ready->Set(stats.disk_ready ? 1 : 0);
+  model->disk_bytes->Set(static_cast<double>(stats.disk_bytes));
   CatchUp(*model->steps, stats.steps);
   model->SetAdapters(stats);
 }

@@ -47,14 +47,14 @@ class Serving:
 
     NAME = "test-model"
 
-    def __init__(self, *flags, wait=True, port=0, names=(NAME,), model_flag=True):
+    def __init__(self, *flags, wait=True, port=0, names=(NAME,), model_flag=True, **popen):
         command = [BINARY, "serve", "--port", str(port)]
         if model_flag:
             command += ["--model", model()]
         for name in names:
             command += ["--served-name", name]
         self.log = tempfile.TemporaryFile("w+")
-        self.process = subprocess.Popen([*command, *flags], stdout=subprocess.PIPE, stderr=self.log, text=True)
+        self.process = subprocess.Popen([*command, *flags], stdout=subprocess.PIPE, stderr=self.log, text=True, **popen)
         self.port = port
         if wait:
             self.wait_ready()

@@ -56,7 +56,14 @@ struct EngineOptions {
   int adapters_max = 8;                      // at the same time, also those loaded later
   int64_t adapter_rank_max = 0;  // of one loaded later; 0: no greater than those of `adapters`
   int64_t adapter_bytes = 0;     // for all adapters, reserved; 0: what memory is left
-  bool profile = false;          // measure where the time of steps goes: Engine::profile()
+  // Where prefixes are kept beyond memory and restarts, encrypted; "" = nowhere. Several models may
+  // share the directory; of engines with the same model, one at a time uses it.
+  std::string kv_disk = {};
+  int64_t kv_disk_bytes = int64_t{10} << 30;
+  std::string kv_disk_key = {};  // a secret of 32 bytes or more
+  // Pages of another build may differ in their last bits, and are not used; "" = this program's.
+  std::string build = {};
+  bool profile = false;  // measure where the time of steps goes: Engine::profile()
   // A file of SavePacked (engine/pack.h) whose panels are mapped; refused if it does not fit the
   // model. Without one, `packed_cache` is a directory where such a file is looked for; what does
   // not fit there is passed over. "" = weights are packed at each load.
@@ -208,6 +215,7 @@ struct ModelInfo {
   std::string path = {};
   std::string name = {};          // file or directory name
   std::string fingerprint = {};   // of the checkpoint's tensors, 64 hexadecimal digits
+  std::string digest = {};        // SHA-256 of what decides about its results (model_digest.h)
   std::string architecture = {};  // "llama", "qwen2", ...
   int64_t parameters_total = 0;
   int64_t parameters_active = 0;
@@ -217,6 +225,7 @@ struct ModelInfo {
   int64_t context_tokens = 0;        // of one sequence, as served
   int64_t model_context_tokens = 0;  // as trained
   std::string isa = {};
+  int activation_bits = 16;
   int threads = 0;
   ByteSize bytes = {};
   LoadReport load = {};
@@ -237,6 +246,14 @@ struct EngineStats {
   int64_t generation_tokens = 0;
   int64_t prefix_queries = 0;  // prompt tokens that were looked for in the prefix tree
   int64_t prefix_hits = 0;     // and found there
+  int64_t disk_queries = 0;    // of these, looked for on disk before
+  int64_t disk_hits = 0;       // and read from there
+  bool disk_ready = false;     // false: none, or another engine with this model has it
+  int64_t disk_bytes = 0;
+  int64_t disk_refused = 0;  // files that were damaged: deleted
+  int64_t disk_read_errors = 0;
+  int64_t disk_write_errors = 0;
+  int64_t disk_dropped = 0;  // pages that were not saved because the disk did not keep up
   int64_t steps = 0;
   int64_t preemptions = 0;
   double oldest_waiting_seconds = 0;
