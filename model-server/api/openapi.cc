@@ -33,6 +33,12 @@ constexpr std::string_view kSampling =
     R"("include_stop_str_in_output":{"type":["boolean","null"]},)"
     R"("skip_special_tokens":{"type":["boolean","null"]},)"
     R"("request_id":{"type":["string","null"],"pattern":"^[!-~]{1,128}$"},)"
+    R"("cache_salt":{"type":["string","null"],"pattern":"^[!-~]{1,256}$"},)"
+    R"("priority":{"type":["integer","null"],"minimum":0,"maximum":2147483647},)"
+    R"("structured_outputs":{"type":["object","null"],"properties":{"json":{},)"
+    R"("regex":{"type":["string","null"]},"choice":{"type":["array","null"],"minItems":1,)"
+    R"("items":{"type":"string"}},"grammar":{"type":["string","null"]},)"
+    R"("json_object":{"type":["boolean","null"]}},"maxProperties":1},)"
     R"("stream":{"type":["boolean","null"]},)"
     R"("stream_options":{"type":["object","null"],)"
     R"("properties":{"include_usage":{"type":"boolean"}}},)";
