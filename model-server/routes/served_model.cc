@@ -18,6 +18,12 @@ void AddCounters(const engine::EngineStats& from, engine::EngineStats* to) {
   to->generation_tokens += from.generation_tokens;
   to->prefix_queries += from.prefix_queries;
   to->prefix_hits += from.prefix_hits;
+  to->disk_queries += from.disk_queries;
+  to->disk_hits += from.disk_hits;
+  to->disk_refused += from.disk_refused;
+  to->disk_read_errors += from.disk_read_errors;
+  to->disk_write_errors += from.disk_write_errors;
+  to->disk_dropped += from.disk_dropped;
   to->steps += from.steps;
   to->preemptions += from.preemptions;
 }
@@ -28,6 +34,8 @@ void AddGauges(const engine::EngineStats& from, engine::EngineStats* to) {
   to->kv_pages_used += from.kv_pages_used;
   to->kv_pages_cached += from.kv_pages_cached;
   to->kv_pages_total += from.kv_pages_total;
+  to->disk_bytes += from.disk_bytes;
+  to->disk_ready = to->disk_ready || from.disk_ready;
   to->oldest_waiting_seconds = std::max(to->oldest_waiting_seconds, from.oldest_waiting_seconds);
   to->adapters_max = std::max(to->adapters_max, from.adapters_max);
   for (const engine::AdapterUse& use : from.adapters) {
