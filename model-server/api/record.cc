@@ -174,7 +174,7 @@ engine::GenerateRequest ReadRequest(const Json& json) {
   json.at("logprobs").get_to(r.logprobs);
   json.at("prompt_logprobs").get_to(r.prompt_logprobs);
   if (const auto budget = json.find("thinking_budget"); budget != json.end()) {
-    r.thinking_budget.emplace();
+    r.thinking_budget = engine::GenerateRequest::ThinkingBudget{};
     budget->at("tokens").get_to(r.thinking_budget->tokens);
     budget->at("begin").get_to(r.thinking_budget->begin);
     budget->at("end").get_to(r.thinking_budget->end);

@@ -35,7 +35,8 @@ class DialectsTest : public AppTest {
     std::vector<std::string> types;
     for (const json& event : events) {
       // Text comes token by token.
-      if (types.empty() || types.back() != event["type"]) types.push_back(event["type"]);
+      const auto type = event["type"].get<std::string>();
+      if (types.empty() || types.back() != type) types.push_back(type);
     }
     return types;
   }
