@@ -24,11 +24,6 @@ class SessionImpl final : public Session {
   std::shared_ptr<std::atomic<bool>> flag_;
 };
 
-uint64_t RandomSeed() {
-  std::random_device device;
-  return static_cast<uint64_t>(device()) << 32 | device();
-}
-
 // How often a disk is looked after that does not answer.
 constexpr absl::Duration kDiskLook = absl::Seconds(1);
 
@@ -39,6 +34,11 @@ std::string CacheSecret(const EngineOptions& options) {
 }
 
 }  // namespace
+
+uint64_t RandomSeed() {
+  std::random_device device;
+  return static_cast<uint64_t>(device()) << 32 | device();
+}
 
 EngineImpl::EngineImpl(LoadedModel loaded)
     : loaded_(std::move(loaded)),

@@ -10,7 +10,6 @@
 #include "base/status.h"
 #include "engine/engine.h"
 #include "engine/formats/model_digest.h"
-#include "engine/formats/packed_file.h"
 #include "engine/runtime/bind_options.h"
 #include "engine/runtime/byte_plan.h"
 #include "engine/runtime/engine_impl.h"
@@ -127,7 +126,6 @@ absl::StatusOr<std::unique_ptr<Engine>> Engine::Load(const EngineOptions& option
   INHOUSE_ASSIGN_OR_RETURN(loaded.plan, PlanBytes(*loaded.model, options, adapters,
                                                   loaded.team->count(), AvailableMemory()));
   DescribeModel(&loaded);
-  loaded.info.fingerprint = Fingerprint(*loaded.checkpoint);
   INHOUSE_ASSIGN_OR_RETURN(
       loaded.disk, OpenDisk(options, *loaded.checkpoint, loaded.model->facts(), loaded.info));
   INHOUSE_RETURN_IF_ERROR(

@@ -10,6 +10,7 @@
 #include "base/status.h"
 #include "fmt/format.h"
 #include "model-server/routes/context.h"
+#include "model-server/routes/random_id.h"
 
 namespace inhouse::model_server {
 namespace {

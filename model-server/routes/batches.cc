@@ -9,6 +9,7 @@
 #include "fmt/format.h"
 #include "model-server/api/json_limits.h"
 #include "model-server/http/form.h"
+#include "model-server/routes/random_id.h"
 
 namespace inhouse::model_server {
 namespace {

@@ -5,6 +5,7 @@
 
 #include "base/status.h"
 #include "model-server/api/json_limits.h"
+#include "model-server/routes/random_id.h"
 #include "model-server/routes/submit.h"
 
 namespace inhouse::model_server {

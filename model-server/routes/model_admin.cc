@@ -93,7 +93,7 @@ void WriteModel(const ServedModel& model, JsonWriter* json) {
   WriteText("path", info.path, json);
   json->Key("architecture").String(info.architecture);
   json->Key("system_fingerprint").String(model.fingerprint);
-  json->Key("weights_fingerprint").String(info.fingerprint);
+  json->Key("model_sha256").String(info.digest);
   json->Key("loaded_at").Int(model.created);
   json->Key("max_model_len").Int(info.context_tokens);
   json->Key("isa").String(info.isa);

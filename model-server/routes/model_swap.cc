@@ -1,14 +1,11 @@
 #include "model-server/routes/model_swap.h"
 
 #include <algorithm>
-#include <limits>
 #include <utility>
 
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
-#include "base/check.h"
 #include "base/log.h"
-#include "base/sha256.h"
 #include "base/status.h"
 #include "fmt/format.h"
 #include "model-server/routes/carry_over.h"
@@ -19,23 +16,6 @@ namespace {
 constexpr auto kPoll = absl::Milliseconds(100);  // how soon a wait hears of the end
 
 double Now() { return static_cast<double>(absl::ToUnixMicros(absl::Now())) / 1e6; }
-
-// Whatever changes the bytes of an answer: the weights, their precision, the kernels, the build.
-std::string Fingerprint(const engine::ModelInfo& info, const AppOptions& options) {
-  const std::string facts =
-      fmt::format("{}|{}|{}|{}|{}|{}|{}|{}|{}|{}", info.name, info.architecture,
-                  info.parameters_total, info.vocab_size, info.bytes.weights, info.bytes.kv_type,
-                  info.fingerprint, info.isa, options.version, options.commit);
-  base::Sha256 hash;
-  hash.Update(facts);
-  return "fp_" + hash.FinishHex().substr(0, 12);
-}
-
-std::string DefaultName(const engine::ModelInfo& info) {
-  std::string name = info.name;
-  if (name.ends_with(".gguf")) name.resize(name.size() - 5);
-  return name;
-}
 
 KnownModel Known(const ServedModel& model) {
   return {.source = model.source,
@@ -68,22 +48,12 @@ void ModelSwap::SetLoader(std::shared_ptr<ModelLoader> loader) {
 
 ModelRef ModelSwap::NewModel(const std::string& source, const engine::EngineOptions& options,
                              std::unique_ptr<engine::Engine> engine) {
-  INHOUSE_CHECK(engine->tokenizer() != nullptr, "a server needs a tokenizer");
-  const AppOptions& app = context_->options;
-  const engine::ModelInfo& info = engine->info();
-  ServedModel model{.source = source, .options = options, .names = app.served_names};
-  if (model.names.empty()) model.names.push_back(DefaultName(info));
+  ServedModel model = Present(source, options, std::move(engine), context_->options);
   {
     absl::MutexLock lock(&mutex_);
     if (names_.empty()) names_ = model.names;
     model.names = names_;
   }
-  model.bounds.sampling = info.default_sampling;
-  model.bounds.vocab_size = info.vocab_size;
-  if (app.client_priority) model.bounds.priority_min = std::numeric_limits<int>::min();
-  model.fingerprint = Fingerprint(info, app);
-  model.created = absl::ToUnixSeconds(absl::Now());
-  model.engine = std::move(engine);
   return context_->models.Adopt(std::move(model));
 }
 

@@ -3,10 +3,14 @@
 #include <algorithm>
 #include <chrono>
 #include <limits>
-#include <random>
 #include <utility>
 
+#include "absl/time/clock.h"
+#include "base/check.h"
+#include "base/sha256.h"
 #include "fmt/format.h"
+#include "model-server/routes/context.h"
+#include "model-server/routes/random_id.h"
 
 namespace inhouse::model_server {
 namespace {
@@ -50,7 +54,38 @@ void AddGauges(const engine::EngineStats& from, engine::EngineStats* to) {
   }
 }
 
+// Whatever changes the bytes of an answer: the weights, their precision, the kernels, the build.
+std::string Fingerprint(const engine::ModelInfo& info, const AppOptions& app) {
+  const std::string facts =
+      fmt::format("{}|{}|{}|{}|{}|{}|{}|{}", info.name, info.bytes.weights, info.bytes.kv_type,
+                  info.digest, info.isa, info.activation_bits, app.version, app.commit);
+  base::Sha256 hash;
+  hash.Update(facts);
+  return "fp_" + hash.FinishHex().substr(0, 12);
+}
+
+std::string DefaultName(const engine::ModelInfo& info) {
+  std::string name = info.name;
+  if (name.ends_with(".gguf")) name.resize(name.size() - 5);
+  return name;
+}
+
 }  // namespace
+
+ServedModel Present(const std::string& source, const engine::EngineOptions& options,
+                    std::unique_ptr<engine::Engine> engine, const AppOptions& app) {
+  INHOUSE_CHECK(engine->tokenizer() != nullptr, "a server needs a tokenizer");
+  const engine::ModelInfo& info = engine->info();
+  ServedModel model{.source = source, .options = options, .names = app.served_names};
+  if (model.names.empty()) model.names.push_back(DefaultName(info));
+  model.bounds.sampling = info.default_sampling;
+  model.bounds.vocab_size = info.vocab_size;
+  if (app.client_priority) model.bounds.priority_min = std::numeric_limits<int>::min();
+  model.fingerprint = Fingerprint(info, app);
+  model.created = absl::ToUnixSeconds(absl::Now());
+  model.engine = std::move(engine);
+  return model;
+}
 
 bool ServedModel::IsNamed(std::string_view name) const {
   return std::find(names.begin(), names.end(), name) != names.end();
@@ -196,11 +231,6 @@ void ModelSlot::StopAll() {
     }
   }
   for (const auto& model : models) model->engine.reset();
-}
-
-std::string RandomId() {
-  thread_local std::random_device device;
-  return fmt::format("{:08x}{:08x}{:08x}", device(), device(), device());
 }
 
 }  // namespace inhouse::model_server

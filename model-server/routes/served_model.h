@@ -19,6 +19,8 @@
 
 namespace inhouse::model_server {
 
+struct AppOptions;
+
 // Immutable from the moment on in which requests can see it. A request holds the one that it began
 // with until it ends, whatever is served meanwhile.
 struct ServedModel {
@@ -38,6 +40,11 @@ struct ServedModel {
   AnswerHead NewHead(std::string_view id_prefix, const std::string& name,
                      const GenerateParams& params) const;
 };
+
+// An engine, which has a tokenizer, as requests see it: its names, its limits, and the fingerprint
+// of whatever changes the bytes of its answers.
+ServedModel Present(const std::string& source, const engine::EngineOptions& options,
+                    std::unique_ptr<engine::Engine> engine, const AppOptions& app);
 
 using ModelRef = std::shared_ptr<const ServedModel>;
 
@@ -75,8 +82,5 @@ class ModelSlot {
   std::shared_ptr<State> state_;
   std::unique_ptr<WorkQueue> reaper_;
 };
-
-// 24 hex digits that nobody can guess.
-std::string RandomId();
 
 }  // namespace inhouse::model_server

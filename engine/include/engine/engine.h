@@ -214,7 +214,6 @@ struct LoadReport {
 struct ModelInfo {
   std::string path = {};
   std::string name = {};          // file or directory name
-  std::string fingerprint = {};   // of the checkpoint's tensors, 64 hexadecimal digits
   std::string digest = {};        // SHA-256 of what decides about its results (model_digest.h)
   std::string architecture = {};  // "llama", "qwen2", ...
   int64_t parameters_total = 0;
@@ -269,6 +268,9 @@ struct LogitsOptions {
   // thread, and no rows are returned: for vocabularies of which many rows would not fit.
   std::function<void(int64_t position, std::span<const float> logits)> on_row = {};
 };
+
+// What a request gets that names no seed; for who has to know it beforehand. Any thread.
+uint64_t RandomSeed();
 
 class Engine {
  public:
