@@ -98,14 +98,18 @@ absl::StatusOr<std::unique_ptr<Doorkeeper>> SetUpGuard(ServeSettings* settings) 
     INHOUSE_ASSIGN_OR_RETURN(settings->app.request_log,
                              model_server::RequestLog::Open(settings->request_log));
   }
-  if (!settings->record_dir.empty()) {
-    const model_server::RecorderOptions record = {
-        .directory = settings->record_dir,
-        .bytes_max = static_cast<int64_t>(settings->record_gib * double{1 << 30}),
-        .engine = {.version = INHOUSE_VERSION, .commit = INHOUSE_COMMIT, .build = base::BuildId()}};
-    INHOUSE_ASSIGN_OR_RETURN(settings->app.recorder, model_server::Recorder::Open(record));
-  }
   return keeper;
+}
+
+// What is kept of answers, for `replay`.
+absl::Status SetUpRecorder(ServeSettings* settings) {
+  if (settings->record_dir.empty()) return absl::OkStatus();
+  const model_server::RecorderOptions record = {
+      .directory = settings->record_dir,
+      .bytes_max = static_cast<int64_t>(settings->record_gib * double{1 << 30}),
+      .engine = {.version = INHOUSE_VERSION, .commit = INHOUSE_COMMIT, .build = base::BuildId()}};
+  INHOUSE_ASSIGN_OR_RETURN(settings->app.recorder, model_server::Recorder::Open(record));
+  return absl::OkStatus();
 }
 
 absl::Status Serve(ServeSettings flags,
@@ -138,6 +142,7 @@ absl::Status Serve(ServeSettings flags,
         {.field = "tls.cert, tls.key", .expected = "both a certificate and its key, or neither"});
   }
   INHOUSE_ASSIGN_OR_RETURN(const auto keeper, SetUpGuard(&flags));
+  INHOUSE_RETURN_IF_ERROR(SetUpRecorder(&flags));
   INHOUSE_ASSIGN_OR_RETURN(flags.app.tracer, OpenTracer(flags.traces, INHOUSE_VERSION));
   CatchHangups();
   INHOUSE_ASSIGN_OR_RETURN(const auto server, Server::Listen(flags.server));

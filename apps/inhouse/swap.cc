@@ -1,7 +1,6 @@
 // inhouse swap: another model takes over in a running server, or the previous one comes back.
 #include <cstdio>
 #include <cstdlib>
-#include <fstream>
 #include <memory>
 #include <string>
 #include <thread>
@@ -11,6 +10,7 @@
 #include "absl/time/time.h"
 #include "apps/inhouse/progress.h"
 #include "apps/inhouse/verb.h"
+#include "base/file.h"
 #include "base/status.h"
 #include "fmt/format.h"
 #include "lifecycle/hub/http.h"
@@ -39,18 +39,9 @@ struct Flags {
 
 // The key stands in a file or in INHOUSE_API_KEY, not on a command line that others can list.
 absl::StatusOr<std::string> ReadKey(const std::string& file) {
-  std::string key;
-  if (file.empty()) {
-    const char* value = std::getenv("INHOUSE_API_KEY");
-    return std::string(value == nullptr ? "" : value);
-  }
-  std::ifstream in(file);
-  if (!std::getline(in, key)) {
-    return base::InvalidInput(
-        {.file = file, .field = "--key-file", .expected = "a file whose first line is a key"});
-  }
-  while (!key.empty() && (key.back() == '\r' || key.back() == ' ')) key.pop_back();
-  return key;
+  if (!file.empty()) return base::ReadSecretFile(file);
+  const char* value = std::getenv("INHOUSE_API_KEY");
+  return std::string(value == nullptr ? "" : value);
 }
 
 // The admin routes of one server.
@@ -196,7 +187,8 @@ VerbRun SetUpSwap(CLI::App& app) {
   status->excludes(model)->excludes(rollback);
   app.add_option("--server", flags->server, "URL of the running server")->capture_default_str();
   app.add_option("--key-file", flags->key_file,
-                 "file with an admin key (default: the variable INHOUSE_API_KEY)");
+                 "file with an admin key that only its owner can read (default: the variable "
+                 "INHOUSE_API_KEY)");
   CLI::Option* unload =
       app.add_flag("--unload-first", flags->unload_first,
                    "free the serving model before the other is loaded: nobody is answered "
