@@ -19,7 +19,6 @@ TEST(BuildIdTest, IsTheOneThatReadelfPrints) {
   while (const size_t n = fread(buffer.data(), 1, buffer.size(), pipe))
     text.append(buffer.data(), n);
   pclose(pipe);
-  if (text.find("Build ID: ") == std::string::npos) GTEST_SKIP() << "linked without a build id";
   EXPECT_NE(text.find("Build ID: " + BuildId()), std::string::npos) << text;
 }
 

@@ -33,7 +33,7 @@ constexpr std::string_view kSampling =
     R"("include_stop_str_in_output":{"type":["boolean","null"]},)"
     R"("skip_special_tokens":{"type":["boolean","null"]},)"
     R"("request_id":{"type":["string","null"],"pattern":"^[!-~]{1,128}$"},)"
-    R"("cache_salt":{"type":["string","null"],"pattern":"^[!-~]{1,256}$"},)"
+    R"("cache_salt":{"type":["string","null"],"pattern":"^[!-~]{1,1024}$"},)"
     R"("priority":{"type":["integer","null"],"minimum":0,"maximum":2147483647},)"
     R"("structured_outputs":{"type":["object","null"],"properties":{"json":{},)"
     R"("regex":{"type":["string","null"]},"choice":{"type":["array","null"],"minItems":1,)"

@@ -33,6 +33,7 @@ class Metrics(unittest.TestCase):
                 server.call("POST", "/v1/chat/completions", {"model": Serving.NAME, "max_tokens": 8, "stream": stream,
                                                              "messages": [{"role": "user", "content": "Hi!"}]})
             server.call("GET", "/v1/models")
+            server.await_idle()  # a client has its answer before the engine has put the request away
             status, headers, cls.text = server.call("GET", "/metrics")
             cls.used = server.metric("vllm:request_generation_tokens_sum")
             cls.counted = server.metric("vllm:generation_tokens_total")
