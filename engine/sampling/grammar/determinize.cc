@@ -1,7 +1,11 @@
 #include "engine/sampling/grammar/determinize.h"
 
 #include <algorithm>
+#include <array>
+#include <functional>
 #include <map>
+#include <string_view>
+#include <unordered_map>
 #include <utility>
 
 #include "base/status.h"
@@ -12,6 +16,13 @@ namespace {
 
 using Subset = std::vector<NodeId>;  // sorted
 
+struct SubsetHash {
+  size_t operator()(const Subset& subset) const {
+    const auto* bytes = reinterpret_cast<const char*>(subset.data());
+    return std::hash<std::string_view>()({bytes, subset.size() * sizeof(NodeId)});
+  }
+};
+
 class Subsets {
  public:
   Subsets(const RuleDraft& draft, const std::vector<bool>& nullable, DfaBudget* budget)
@@ -20,8 +31,7 @@ class Subsets {
   absl::StatusOr<Dfa> Run() {
     INHOUSE_RETURN_IF_ERROR(Intern({GrammarBuilder::kStart}).status());
     for (size_t i = 0; i < subsets_.size(); ++i) {
-      const Subset subset = *subsets_[i];
-      INHOUSE_RETURN_IF_ERROR(Expand(static_cast<StateId>(i), subset));
+      INHOUSE_RETURN_IF_ERROR(Expand(static_cast<StateId>(i), *subsets_[i]));
     }
     return std::move(dfa_);
   }
@@ -43,19 +53,15 @@ class Subsets {
   // Adds what is reached without a byte. Nodes whose only edges are empty are kept out, except the
   // end: two subsets that differ in them alone are one state.
   void Close(Subset* nodes) {
-    Subset todo = std::move(*nodes);
-    nodes->clear();
-    Subset touched;
-    const auto visit = [&](NodeId node) {
-      if (seen_[node]) return;
-      seen_[node] = true;
-      touched.push_back(node);
-      todo.push_back(node);
+    ++round_;
+    todo_.clear();
+    const auto visit = [this](NodeId node) {
+      if (std::exchange(seen_[node], round_) != round_) todo_.push_back(node);
     };
-    for (const NodeId node : std::exchange(todo, {})) visit(node);
-    while (!todo.empty()) {
-      const NodeId node = todo.back();
-      todo.pop_back();
+    for (const NodeId node : *nodes) visit(node);
+    nodes->clear();
+    for (size_t i = 0; i < todo_.size(); ++i) {
+      const NodeId node = todo_[i];
       bool consumes = node == GrammarBuilder::kEnd;
       for (const NfaEdge& edge : draft_.nodes[node]) {
         if (edge.kind == NfaEdge::Kind::kEmpty) {
@@ -67,8 +73,7 @@ class Subsets {
       }
       if (consumes) nodes->push_back(node);
     }
-    for (const NodeId node : touched) seen_[node] = false;
-    std::sort(nodes->begin(), nodes->end());
+    if (!std::is_sorted(nodes->begin(), nodes->end())) std::sort(nodes->begin(), nodes->end());
   }
 
   absl::Status Expand(StateId id, const Subset& subset) {
@@ -96,20 +101,18 @@ class Subsets {
 
   absl::Status ExpandBytes(StateId id, const std::vector<const NfaEdge*>& edges) {
     if (edges.empty()) return absl::OkStatus();
-    std::vector<int> cuts;  // where some range begins or has ended
-    for (const NfaEdge* edge : edges) {
-      cuts.push_back(edge->low);
-      cuts.push_back(edge->high + 1);
+    std::array<uint16_t, 257> pieces{};  // 1: some range begins here, or has ended before
+    for (const NfaEdge* edge : edges) pieces[edge->low] = pieces[edge->high + 1U] = 1;
+    std::vector<int> cuts;
+    for (size_t byte = 0; byte < pieces.size(); ++byte) {
+      const bool cut = pieces[byte] != 0;
+      pieces[byte] = static_cast<uint16_t>(cuts.size());  // the piece that begins at the byte
+      if (cut) cuts.push_back(static_cast<int>(byte));
     }
-    std::sort(cuts.begin(), cuts.end());
-    cuts.erase(std::unique(cuts.begin(), cuts.end()), cuts.end());
     std::vector<Subset> targets(cuts.size() - 1);
     for (const NfaEdge* edge : edges) {
-      const auto at = [&cuts](int byte) {
-        return static_cast<size_t>(std::lower_bound(cuts.begin(), cuts.end(), byte) - cuts.begin());
-      };
-      const size_t end = at(edge->high + 1);
-      for (size_t i = at(edge->low); i < end; ++i) targets[i].push_back(edge->target);
+      const size_t end = pieces[edge->high + 1U];
+      for (size_t i = pieces[edge->low]; i < end; ++i) targets[i].push_back(edge->target);
     }
     for (size_t i = 0; i < targets.size(); ++i) {
       if (targets[i].empty()) continue;
@@ -130,8 +133,10 @@ class Subsets {
   const RuleDraft& draft_;
   const std::vector<bool>& nullable_;
   DfaBudget* budget_;
-  std::vector<bool> seen_;
-  std::map<Subset, StateId> ids_;  // its keys stay where they are
+  std::vector<uint64_t> seen_;  // the round of Close in which a node was met last
+  uint64_t round_ = 0;
+  Subset todo_;
+  std::unordered_map<Subset, StateId, SubsetHash> ids_;  // its keys stay where they are
   std::vector<const Subset*> subsets_;
   Dfa dfa_;
 };

@@ -1,7 +1,7 @@
 #include "engine/sampling/grammar/grammar.h"
 
-#include <chrono>
 #include <cstdlib>
+#include <ctime>
 #include <fstream>
 #include <random>
 #include <string>
@@ -300,14 +300,13 @@ TEST(Grammar, AbusiveSchemas) {
   schemas.push_back(patterns + "}}");
   schemas.push_back("{\"enum\":[\"" + repeated("x", 200000) + "\"]}");
   for (const std::string& schema : schemas) {
-    const auto start = std::chrono::steady_clock::now();
+    const std::clock_t start = std::clock();  // processor time: the cores are shared
     EXPECT_NE(SchemaError(schema), "") << schema.substr(0, 200);
-    const std::chrono::duration<double, std::milli> took = std::chrono::steady_clock::now() - start;
-    EXPECT_LT(took.count(), 1000) << schema.substr(0, 200);  // sanitizers and shared cores included
-    RecordProperty("ms", std::to_string(took.count()));
+    const double ms = 1000.0 * static_cast<double>(std::clock() - start) / CLOCKS_PER_SEC;
+    EXPECT_LT(ms, 1000) << schema.substr(0, 200);  // sanitizers included
+    RecordProperty("ms", std::to_string(ms));
     if (std::getenv("INHOUSE_VERBOSE") != nullptr) {
-      fprintf(stderr, "%7.1f ms  %.60s  %.200s\n", took.count(), schema.c_str(),
-              SchemaError(schema).c_str());
+      fprintf(stderr, "%7.1f ms  %.60s  %.200s\n", ms, schema.c_str(), SchemaError(schema).c_str());
     }
   }
 }
