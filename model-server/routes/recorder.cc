@@ -26,6 +26,7 @@ namespace fs = std::filesystem;
 
 constexpr size_t kWaitingMax = 256;  // answers
 constexpr uint64_t kRecordBytesMax = uint64_t{1} << 30;
+constexpr size_t kTimeDigits = 19;
 constexpr size_t kDigits = 24;
 // Younger, it may be another server's that still writes it.
 constexpr std::chrono::minutes kHalfAgeMin{1};
@@ -37,16 +38,16 @@ std::string Digits(std::string_view id) {
   return hash.FinishHex().substr(0, kDigits);
 }
 
-// "<unix ms>-<digits of the answer's id>-<digits of the request's>.json": names are in the order
+// "<unix ns>-<digits of the answer's id>-<digits of the request's>.json": names are in the order
 // of time.
 std::string NameOf(const AnswerRecord& record) {
-  return fmt::format("{:014}-{}-{}.json", absl::ToUnixMillis(absl::Now()), Digits(record.id),
-                     Digits(record.request_id));
+  return fmt::format("{:0{}}-{}-{}.json", absl::ToUnixNanos(absl::Now()), kTimeDigits,
+                     Digits(record.id), Digits(record.request_id));
 }
 
 bool IsRecordName(const std::string& name) {
-  return name.size() == 14 + 1 + kDigits + 1 + kDigits + 5 && name.ends_with(".json") &&
-         name[14] == '-' && name[14 + 1 + kDigits] == '-';
+  return name.size() == kTimeDigits + 1 + kDigits + 1 + kDigits + 5 && name.ends_with(".json") &&
+         name[kTimeDigits] == '-' && name[kTimeDigits + 1 + kDigits] == '-';
 }
 
 // What a killed process was writing (base::ReplaceFile).

@@ -20,10 +20,12 @@ namespace fs = std::filesystem;
 class RecorderTest : public testing::Test {
  protected:
   void SetUp() override {
-    directory_ = testing::TempDir() + "/recorder";
-    fs::remove_all(directory_);
+    std::string name = testing::TempDir() + "/recorder.XXXXXX";
+    ASSERT_NE(mkdtemp(name.data()), nullptr);
+    root_ = name;
+    directory_ = root_ + "/answers";
   }
-  void TearDown() override { fs::remove_all(directory_); }
+  void TearDown() override { fs::remove_all(root_); }
 
   std::shared_ptr<Recorder> OpenOrDie(int64_t bytes_max = 1 << 20) const {
     auto recorder = Recorder::Open({.directory = directory_, .bytes_max = bytes_max});
@@ -43,7 +45,8 @@ class RecorderTest : public testing::Test {
         std::distance(fs::directory_iterator(directory_), fs::directory_iterator()));
   }
 
-  std::string directory_;
+  std::string root_;
+  std::string directory_;  // made by the recorder
 };
 
 TEST_F(RecorderTest, AnswersAreFoundByEitherId) {
@@ -71,7 +74,7 @@ TEST_F(RecorderTest, TheOldestGoWhenItIsFull) {
     OpenOrDie(3 * size)->Add(Answer("chatcmpl-" + std::to_string(i), "r" + std::to_string(i)));
   }
   std::ofstream(directory_ + "/notes.json") << "mine";
-  const std::string half = directory_ + "/" + std::string(64, '-') + ".json.x1Y2z3";
+  const std::string half = directory_ + "/" + std::string(69, '-') + ".json.x1Y2z3";
   std::ofstream(half) << "half";
   OpenOrDie();
   EXPECT_TRUE(fs::exists(half));  // somebody else may be writing it
