@@ -11,10 +11,6 @@
 namespace inhouse::engine {
 namespace {
 
-// A strip of `rows` rows is packed as if it had this many, so that fewer tiles are needed; the rows
-// that it lacks are zero.
-constexpr int64_t PaddedRows(int64_t rows) { return rows <= 4 ? rows : RoundUp(rows, 2); }
-
 // A row's share of a group, in words of 32 bits; a strip interleaves the words of its rows.
 template <int kPlanesOf, int kColumnsOf>
 struct CodeLayout {
@@ -120,16 +116,13 @@ INHOUSE_INLINE void CodeGroup(const float* x, int64_t valid, CodedGroup<L>& out)
 template <typename L>
 inline void PackStripCodes(const float* x, int64_t ldx, int64_t m0, int64_t m1, int64_t /*m*/,
                            int64_t k, std::byte* packed_x) {
-  const int64_t rows = PaddedRows(m1 - m0);
+  const int64_t rows = m1 - m0;
   auto* out = reinterpret_cast<uint32_t*>(packed_x + m0 / kStripRows * L::StripBytes(k));
   for (int64_t g = 0; g < L::Groups(k); ++g, out += L::kWords * rows) {
-    for (int64_t m = 0; m < m1 - m0; ++m) {
+    for (int64_t m = 0; m < rows; ++m) {
       CodedGroup<L> group;
       CodeGroup<L>(x + (m0 + m) * ldx + g * L::kColumns, k - g * L::kColumns, group);
       for (int64_t i = 0; i < L::kWords; ++i) out[i * rows + m] = group.words[i];
-    }
-    if (m1 - m0 < rows) {
-      for (int64_t i = 0; i < L::kWords; ++i) out[i * rows + rows - 1] = 0;
     }
   }
 }

@@ -38,13 +38,7 @@ struct Block32 {
 // Used as it is by any number of rows. Codes are stored + 128.
 struct FormatQ8_0 : Block32<34, 1088, false> {
   static constexpr bool kUsedInPlace = true;
-
-  static constexpr int kUnitBytes = kBlockBytes;
   using Tile = FormatQ8_0;
-  static INHOUSE_INLINE void UnitScales(const std::byte* p, int /*half*/, __m512 (&scale)[2],
-                                        __m512 (&)[2]) {
-    LoadScalesF16(p, scale);
-  }
   static INHOUSE_INLINE void Codes(const std::byte* p, int /*g*/, int q, __m512i (&w)[4]) {
     w[0] = Load(p + kCodesAt + 128 * q);
     w[1] = Load(p + kCodesAt + 128 * q + 64);
@@ -58,6 +52,8 @@ struct FormatQ8_0 : Block32<34, 1088, false> {
 };
 
 struct FormatQ4_0 : Block32<18, 576, false> {
+  static constexpr bool kUsedInPlace = true;
+  using Tile = FormatQ4_0;
   static constexpr int kOffset = 8;
   static INHOUSE_INLINE void Codes(const std::byte* p, int /*g*/, int q, __m512i (&w)[4]) {
     Nibbles(p + kCodesAt, q, w);
@@ -72,6 +68,8 @@ struct FormatQ4_0 : Block32<18, 576, false> {
 };
 
 struct FormatQ4_1 : Block32<20, 640, true> {
+  static constexpr bool kUsedInPlace = true;
+  using Tile = FormatQ4_1;
   static INHOUSE_INLINE void Codes(const std::byte* p, int /*g*/, int q, __m512i (&w)[4]) {
     Nibbles(p + kCodesAt, q, w);
   }
@@ -86,6 +84,8 @@ struct FormatQ4_1 : Block32<20, 640, true> {
 };
 
 struct FormatQ5_0 : Block32<22, 704, false> {
+  static constexpr bool kUsedInPlace = true;
+  using Tile = FormatQ5_0;
   static constexpr int kOffset = 16;
   static INHOUSE_INLINE void Codes(const std::byte* p, int /*g*/, int q, __m512i (&w)[4]) {
     Nibbles(p + kCodesAt, q, w);
@@ -103,6 +103,8 @@ struct FormatQ5_0 : Block32<22, 704, false> {
 };
 
 struct FormatQ5_1 : Block32<24, 768, true> {
+  static constexpr bool kUsedInPlace = true;
+  using Tile = FormatQ5_1;
   static INHOUSE_INLINE void Codes(const std::byte* p, int /*g*/, int q, __m512i (&w)[4]) {
     Nibbles(p + kCodesAt, q, w);
     AddBits<16>(p + kCodesAt + kNibbleBytes, q, w);
@@ -123,6 +125,8 @@ struct FormatQ5_1 : Block32<24, 768, true> {
 // Nibbles are looked up: doubled E2M1 values + 128. The scale 2^(e - 128) is kept as BF16, which
 // has the subnormals that e = 0 and 1 need.
 struct FormatMXFP4 : Block32<17, 576, false> {
+  static constexpr bool kUsedInPlace = true;
+  using Tile = FormatMXFP4;
   static INHOUSE_INLINE void Scales(const std::byte* p, int /*g*/, int /*half*/, __m512 (&scale)[2],
                                     __m512 (&)[2]) {
     Unroll<2>([&](auto i) INHOUSE_INLINE_LAMBDA {

@@ -18,16 +18,12 @@ struct ScaledBlock {
   static constexpr int kHalves = 1;
   static constexpr bool kMin = kHasMin;
 
-  static INHOUSE_INLINE void UnitScales(const std::byte* p, int /*half*/, __m512 (&scale)[2],
-                                        __m512 (&min)[2]) {
+  static INHOUSE_INLINE void Scales(const std::byte* p, int /*g*/, int /*half*/, __m512 (&scale)[2],
+                                    __m512 (&min)[2]) {
     Unroll<2>([&](auto i) INHOUSE_INLINE_LAMBDA {
       scale[i] = _mm512_loadu_ps(p + 64 * i);
       if constexpr (kHasMin) min[i] = _mm512_loadu_ps(p + 128 + 64 * i);
     });
-  }
-  static INHOUSE_INLINE void Scales(const std::byte* p, int /*g*/, int half, __m512 (&scale)[2],
-                                    __m512 (&min)[2]) {
-    UnitScales(p, half, scale, min);
   }
   static INHOUSE_INLINE void PackField(const BlockRows& rows, int at, std::byte* p) {
     __m512i v[2];
@@ -47,7 +43,6 @@ struct FormatI8 : ScaledBlock<kGroups, false, 32> {
   using Base = ScaledBlock<kGroups, false, 32>;
   static constexpr int kOffset = 128;
   static constexpr bool kUsedInPlace = true;
-  static constexpr int kUnitBytes = Base::kBlockBytes;
   using Tile = FormatI8;
 
   static INHOUSE_INLINE void Codes(const std::byte* p, int g, int q, __m512i (&w)[4]) {
@@ -69,8 +64,8 @@ template <int kGroups, bool kHasMin>
 struct FormatI4 : ScaledBlock<kGroups, kHasMin, 16> {
   using Base = ScaledBlock<kGroups, kHasMin, 16>;
   static constexpr int kOffset = 8;
-  static constexpr bool kUsedInPlace = false;
-  using Tile = Expanded<1, kHasMin, kGroups>;
+  static constexpr bool kUsedInPlace = true;
+  using Tile = FormatI4;
 
   static INHOUSE_INLINE void Codes(const std::byte* p, int g, int q, __m512i (&w)[4]) {
     Nibbles(p + Base::kCodesAt + kNibbleBytes * g, q, w);

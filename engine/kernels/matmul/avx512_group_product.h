@@ -10,30 +10,32 @@ namespace {
 using GroupTileFunction = void (*)(const GroupTile&);
 
 constexpr int kGroup = 32;
-// Expanded at a time, into the second-level cache: fewer would load and store totals more often
-// than is saved.
-constexpr int kChunkGroups = 32;
+// Computed at a time for all rows: a chunk of the panel and of a strip stay in the first-level
+// cache.
+constexpr int kChunkGroups = 16;
+// Tiles among which the fetching of the next chunk is spread.
+constexpr int64_t kFetchTiles = 8;
 
-// By the number of rows, 1..kMax.
-template <typename F, typename L, int kMax>
-struct DirectTiles {
+// By the number of rows, 1..kTileRows.
+template <typename F, typename L>
+struct GroupTiles {
+  static constexpr int kMax = kTileRows<F, L>;
   GroupTileFunction of[static_cast<size_t>(kMax + 1)];
-  constexpr DirectTiles() : of{} { Fill<1>(); }
+  constexpr GroupTiles() : of{} { Fill<1>(); }
   template <int kRows>
   constexpr void Fill() {
-    of[kRows] = RunDirect<F, L, kRows>;
+    of[kRows] = RunGroups<F, L, kRows>;
     if constexpr (kRows < kMax) Fill<kRows + 1>();
   }
 };
 
-template <typename T, typename L, int kPrefetchBytes>
-struct ExpandedTiles {
-  GroupTileFunction of[kStripRows + 1];
-  constexpr ExpandedTiles() : of{} { Fill<1>(); }
-  template <int kRows>
-  constexpr void Fill() {
-    of[kRows] = RunExpanded<T, L, static_cast<int>(PaddedRows(kRows)), kPrefetchBytes>;
-    if constexpr (kRows < kStripRows) Fill<kRows + 1>();
+// Tiles of nearly the same size for the rows of a strip.
+struct TileCut {
+  int64_t tiles, rows;
+  constexpr TileCut(int64_t strip_rows, int64_t max)
+      : tiles((strip_rows + max - 1) / max), rows(strip_rows) {}
+  [[nodiscard]] constexpr int64_t begin(int64_t i) const {
+    return rows / tiles * i + (i < rows % tiles ? i : rows % tiles);
   }
 };
 
@@ -41,13 +43,10 @@ struct ExpandedTiles {
 template <typename F, int kPlanes>
 struct GroupProduct {
   using L = CodeLayout<kPlanes, kGroup * F::kUnitGroups>;
-  using Tile = typename F::Tile;
-  // More rows in registers would spill: sums are kept per plane and per half.
-  static constexpr int kDirectRows = 4 / F::kHalves;
+  using Tile = typename F::Tile;  // what many rows read: F, or its Expanded
   static constexpr bool kInPlace = F::kUsedInPlace;
+  static constexpr int64_t kGroupBytes = F::kBlockBytes / F::kBlockGroups;
   static constexpr int64_t kChunkUnits = kChunkGroups / F::kUnitGroups;
-  // Of the next chunk for each unit of this one.
-  static constexpr int kPrefetchBytes = F::kBlockBytes / (F::kBlockGroups / F::kUnitGroups);
 
   static int64_t Blocks(int64_t k) {
     constexpr int64_t kColumns = int64_t{kGroup} * F::kBlockGroups;
@@ -56,7 +55,7 @@ struct GroupProduct {
   static int64_t Units(int64_t k) { return Blocks(k) * (F::kBlockGroups / F::kUnitGroups); }
   static int64_t PanelBytes(int64_t k) { return RoundUp(Blocks(k) * F::kBlockBytes, 64); }
   static int64_t ScratchBytes(int64_t /*k*/) {
-    return kInPlace ? 0 : kChunkUnits * Tile::kUnitBytes;
+    return kInPlace ? 0 : kChunkUnits * Tile::kBlockBytes;
   }
 
   static void PackPanel(const std::byte* const* rows, int n_rows, int64_t k, std::byte* panel) {
@@ -71,14 +70,21 @@ struct GroupProduct {
 
   static void Run(const PanelProduct& p) {
     const int64_t units = Units(p.k);
-    if (p.m <= kDirectRows) {
-      static constexpr DirectTiles<F, L, kDirectRows> kTiles;
-      kTiles.of[p.m]({p.panel, units, reinterpret_cast<const uint32_t*>(p.x), p.m, p.y, p.ldy,
-                      MaskOf(p.n_rows), true, nullptr, nullptr});
+    static constexpr GroupTiles<F, L> kTiles;
+    if (p.m <= kTiles.kMax) {
+      kTiles.of[p.m]({.w = p.panel,
+                      .units = units,
+                      .x = reinterpret_cast<const uint32_t*>(p.x),
+                      .strip = p.m,
+                      .y = p.y,
+                      .ldy = p.ldy,
+                      .mask = MaskOf(p.n_rows),
+                      .first = true,
+                      .ahead = {p.panel + kDirectAhead, kGroupBytes}});
       return;
     }
     for (int64_t u = 0; u < units; u += kChunkUnits) {
-      RunChunk(p, u, units - u < kChunkUnits ? units - u : kChunkUnits, units - u > kChunkUnits);
+      RunChunk(p, u, units - u < kChunkUnits ? units - u : kChunkUnits);
     }
   }
 
@@ -99,7 +105,7 @@ struct GroupProduct {
   }
 
   static void Expand(const std::byte* panel, int64_t units, std::byte* out) {
-    for (int64_t i = 0; i < units; ++i, out += Tile::kUnitBytes) {
+    for (int64_t i = 0; i < units; ++i, out += Tile::kBlockBytes) {
       constexpr int kBlockUnits = F::kBlockGroups / F::kUnitGroups;
       const std::byte* block = panel + i / kBlockUnits * F::kBlockBytes;
       const int g = static_cast<int>(i % kBlockUnits) * F::kUnitGroups;
@@ -118,22 +124,40 @@ struct GroupProduct {
     }
   }
 
-  static void RunChunk(const PanelProduct& p, int64_t u, int64_t count, bool more) {
-    static constexpr ExpandedTiles<Tile, L, kPrefetchBytes> kTiles;
+  // All rows over the units [u, u + count).
+  static void RunChunk(const PanelProduct& p, int64_t u, int64_t count) {
+    static constexpr GroupTiles<Tile, L> kTiles;
     constexpr int kBlockUnits = F::kBlockGroups / F::kUnitGroups;
+    const int64_t groups = count * F::kUnitGroups;
     const std::byte* w = p.panel + u / kBlockUnits * F::kBlockBytes;
-    const std::byte* next = more ? w + count * kPrefetchBytes : nullptr;
+    // The next chunk is on its way from memory while this one is used. Behind the last chunk lies,
+    // as a rule, the panel that is next.
+    const int64_t tiles_at_least = (p.m + kTiles.kMax - 1) / kTiles.kMax;
+    const int64_t fetching = tiles_at_least < kFetchTiles ? tiles_at_least : kFetchTiles;
+    Ahead ahead{w + groups * kGroupBytes, RoundUp(kGroupBytes, 64 * fetching) / fetching};
     if constexpr (!kInPlace) {
       Expand(w, count, p.scratch);
       w = p.scratch;
     }
+    int64_t tile = 0;
     for (int64_t m0 = 0; m0 < p.m; m0 += kStripRows) {
-      const int64_t rows = p.m - m0 < kStripRows ? p.m - m0 : kStripRows;
+      const TileCut cut(p.m - m0 < kStripRows ? p.m - m0 : kStripRows, kTiles.kMax);
       const std::byte* strip =
-          p.x + m0 / kStripRows * L::StripBytes(p.k) + u * L::kWords * PaddedRows(rows) * 4;
-      const std::byte* x_next = m0 + 2 * kStripRows <= p.m ? strip + L::StripBytes(p.k) : nullptr;
-      kTiles.of[rows]({w, count, reinterpret_cast<const uint32_t*>(strip), rows, p.y + m0 * p.ldy,
-                       p.ldy, MaskOf(p.n_rows), u == 0, m0 == 0 ? next : nullptr, x_next});
+          p.x + m0 / kStripRows * L::StripBytes(p.k) + u * L::kWords * cut.rows * 4;
+      for (int64_t i = 0; i < cut.tiles; ++i) {
+        if (tile++ == fetching) ahead.step = 0;
+        const int64_t begin = cut.begin(i);
+        kTiles.of[cut.begin(i + 1) - begin]({.w = w,
+                                             .units = count,
+                                             .x = reinterpret_cast<const uint32_t*>(strip) + begin,
+                                             .strip = cut.rows,
+                                             .y = p.y + (m0 + begin) * p.ldy,
+                                             .ldy = p.ldy,
+                                             .mask = MaskOf(p.n_rows),
+                                             .first = u == 0,
+                                             .ahead = ahead});
+        ahead.at += groups * ahead.step;
+      }
     }
   }
 };

@@ -10,8 +10,12 @@
 //   Codes(block, g, q, w)                words q and q + 4 of x, each 16 + 16 rows
 //
 // Inside a unit sums are exact in int32 (128 * 255 * 32512 < 2^31); each flush is one float FMA in
-// the order of the columns. So few rows (codes expanded in registers) and many (expanded once into
-// scratch) give the same bits.
+// the order of the columns. So the number of rows in a tile, and whether codes were expanded in
+// registers or before, do not change a bit.
+//
+// A tile keeps its totals in registers and is therefore of few rows. Expanding the codes again for
+// the next few rows is cheaper than a taller tile whose totals go through memory at every flush,
+// and it leaves the code small: a loop of 2 KiB ran a fifth slower than one of 1 KiB (Zen 5).
 #pragma once
 
 #include "engine/kernels/matmul/avx512_activation_codes.h"
@@ -31,245 +35,177 @@ INHOUSE_INLINE __m512i DotBytes(__m512i acc, __m512i u8, __m512i s8) {
 #endif
 }
 
+// What a tile fetches while it computes: `step` bytes for each group of columns, from `at` on.
+struct Ahead {
+  const std::byte* at;
+  int64_t step;
+  INHOUSE_INLINE void Fetch() {
+    for (int64_t i = 0; i < step; i += 64) Prefetch(at + i);
+    at += step;
+  }
+};
+
+// Some rows of a strip.
 struct GroupTile {
   const std::byte* w;
   int64_t units;
-  const uint32_t* x;  // of the strip's first unit
-  int64_t rows;       // that exist: the tile's, or one fewer
+  const uint32_t* x;  // the first row of the tile in the strip's first unit
+  int64_t strip;      // rows of the strip: words between a word of x and the next
   float* y;
   int64_t ldy;
   RowMask mask;
-  bool first;                 // start from zero, else from y
-  const std::byte* prefetch;  // the packed block that is needed next, or null
-  const std::byte* x_next;    // what stands at x in the next strip, or null
+  bool first;  // start from zero, else from y
+  Ahead ahead;
 };
 
-// -128 * (sum of the codes) of a unit or of one of its halves.
-template <typename F, typename L, int kRows>
-INHOUSE_INLINE __m512i SumOfCodes(const uint32_t* x, int half) {
-  const __m512i all = Broadcast(x + L::kOffset * kRows);
-  if constexpr (F::kHalves == 1) return all;
-  const __m512i first = Broadcast(x + L::kHalf * kRows);
-  return half == 0 ? first : _mm512_sub_epi32(all, first);
-}
+// The words of a unit of x that are no codes, for one row: `x` stands at the row's scale.
+template <typename F, typename L>
+struct UnitFields {
+  const uint32_t* x;
+  int64_t strip;
 
-// What the offset of the stored codes added to a sum, negative.
-template <typename F, typename L, int kRows>
-INHOUSE_INLINE __m512i OffsetCorrection(const uint32_t* x, int half) {
-  constexpr int kShift = __builtin_ctz(128 / F::kOffset);
-  const __m512i sum = SumOfCodes<F, L, kRows>(x, half);
-  if constexpr (kShift == 0) return sum;
-  return _mm512_srai_epi32(sum, kShift);
-}
+  INHOUSE_INLINE __m512 Scale() const { return BroadcastFloat(x); }
 
-// For formats with a minimum: the sum of x.
-template <typename F, typename L, int kRows>
-INHOUSE_INLINE __m512 SumOfX(const uint32_t* x, int half, __m512 x_scale) {
-  if constexpr (!F::kMin) return x_scale;  // not used
-  if constexpr (F::kHalves == 1) return BroadcastFloat(x + L::kSum * kRows);
-  const __m512 codes =
-      _mm512_mul_ps(_mm512_cvtepi32_ps(SumOfCodes<F, L, kRows>(x, half)), _mm512_set1_ps(-0x1p-7F));
-  return _mm512_mul_ps(codes, x_scale);
-}
+  // -128 * (sum of the codes) of the unit or of one of its halves.
+  INHOUSE_INLINE __m512i SumOfCodes(int half) const {
+    const __m512i all = Broadcast(x + (L::kOffset - L::kScale) * strip);
+    if constexpr (F::kHalves == 1) return all;
+    const __m512i first = Broadcast(x + (L::kHalf - L::kScale) * strip);
+    return half == 0 ? first : _mm512_sub_epi32(all, first);
+  }
 
-// What a flush adds: sum * scale_w * scale_x, and for formats with a minimum min * sum(x).
-template <bool kMin>
-INHOUSE_INLINE __m512 Flush(__m512i sum, __m512 scale, __m512 min, __m512 x_scale, __m512 x_sum,
-                            __m512 total) {
-  total = _mm512_fmadd_ps(_mm512_cvtepi32_ps(sum), _mm512_mul_ps(scale, x_scale), total);
-  if constexpr (kMin) total = _mm512_fmadd_ps(min, x_sum, total);
-  return total;
-}
+  // What the offset of the stored codes added to a sum, negative.
+  INHOUSE_INLINE __m512i OffsetCorrection(int half) const {
+    constexpr int kShift = __builtin_ctz(128 / F::kOffset);
+    const __m512i sum = SumOfCodes(half);
+    if constexpr (kShift == 0) return sum;
+    return _mm512_srai_epi32(sum, kShift);
+  }
+
+  // For formats with a minimum: the sum of x.
+  INHOUSE_INLINE __m512 SumOfX(int half) const {
+    if constexpr (F::kHalves == 1) return BroadcastFloat(x + (L::kSum - L::kScale) * strip);
+    const __m512 codes =
+        _mm512_mul_ps(_mm512_cvtepi32_ps(SumOfCodes(half)), _mm512_set1_ps(-0x1p-7F));
+    return _mm512_mul_ps(codes, Scale());
+  }
+};
 
 // Sums of one unit, by plane and half.
 template <typename F, typename L, int kRows>
 struct UnitSums {
   __m512i v[static_cast<size_t>(L::kPlanes)][static_cast<size_t>(F::kHalves)]
            [static_cast<size_t>(2 * kRows)];
-};
 
-// Adds the products of group g of a block; `x` stands at the group's first word.
-template <typename F, typename L, int kRows>
-INHOUSE_INLINE void AddGroup(const std::byte* block, int g, const uint32_t* x,
-                             UnitSums<F, L, kRows>& sums) {
-  Unroll<4>([&](auto q) INHOUSE_INLINE_LAMBDA {
-    __m512i w[4];
-    F::Codes(block, g, q, w);
-    Unroll<2>([&](auto s) INHOUSE_INLINE_LAMBDA {  // words q and q + 4
-      constexpr int kHalf = F::kHalves == 2 ? decltype(s)::value : 0;
-      Unroll<kRows>([&](auto m) INHOUSE_INLINE_LAMBDA {
-        Unroll<L::kPlanes>([&](auto p) INHOUSE_INLINE_LAMBDA {
-          const __m512i v = Broadcast(x + (p * L::kCodeWords + q + 4 * s) * kRows + m);
-          Unroll<2>([&](auto i) INHOUSE_INLINE_LAMBDA {
-            __m512i& sum = sums.v[p][kHalf][2 * m + i];
-            sum = DotBytes(sum, w[2 * s + i], v);
+  // To zero, and not to what the offset of the codes will have added: GCC would copy 24 registers.
+  INHOUSE_INLINE void Clear() {
+    Unroll<L::kPlanes>([&](auto p) INHOUSE_INLINE_LAMBDA {
+      Unroll<F::kHalves>([&](auto h) INHOUSE_INLINE_LAMBDA {
+        Unroll<2 * kRows>([&](auto i)
+                              INHOUSE_INLINE_LAMBDA { v[p][h][i] = _mm512_setzero_si512(); });
+      });
+    });
+  }
+
+  // Adds the products of group g of a block; `x` stands at the group's first word.
+  INHOUSE_INLINE void AddGroup(const std::byte* block, int g, const uint32_t* x, int64_t strip) {
+    const uint32_t* low = x + L::kCodeWords * strip;  // the second plane, if there is one
+    Unroll<4>([&](auto q) INHOUSE_INLINE_LAMBDA {
+      __m512i w[4];
+      F::Codes(block, g, q, w);
+      Unroll<2>([&](auto s) INHOUSE_INLINE_LAMBDA {  // words q and q + 4
+        constexpr int kHalf = F::kHalves == 2 ? decltype(s)::value : 0;
+        Unroll<kRows>([&](auto m) INHOUSE_INLINE_LAMBDA {
+          Unroll<L::kPlanes>([&](auto p) INHOUSE_INLINE_LAMBDA {
+            const __m512i word = Broadcast((p == 0 ? x : low) + (q + 4 * s) * strip + m);
+            Unroll<2>([&](auto i) INHOUSE_INLINE_LAMBDA {
+              __m512i& sum = v[p][kHalf][2 * m + i];
+              sum = DotBytes(sum, w[2 * s + i], word);
+            });
           });
         });
       });
     });
-  });
-}
+  }
 
-// Fetches what lies kDirectAhead behind a group. The hardware's prefetchers stop at the end of
-// every 4 KiB, and follow badly a group that is read in two runs or after a header: without this
-// Q4_K and Q6_K decode at half of the memory's speed, with it all formats at 0.92 to 1.02 of a
-// plain read.
-template <typename F>
-INHOUSE_INLINE void PrefetchAhead(const std::byte* block, int g) {
-  constexpr int kBytes = F::kBlockBytes / F::kBlockGroups;
-  const std::byte* ahead = block + g * kBytes + kDirectAhead;
-  Unroll<(kBytes + 63) / 64>([&](auto i) INHOUSE_INLINE_LAMBDA { Prefetch(ahead + 64 * i); });
-}
+  // Adds sum * scale_w * scale_x, and for formats with a minimum min * sum(x), to the totals.
+  INHOUSE_INLINE void Flush(const std::byte* block, int g, const uint32_t* x, int64_t strip,
+                            Accumulators<kRows>& total) const {
+    Unroll<F::kHalves>([&](auto h) INHOUSE_INLINE_LAMBDA {
+      __m512 scale[2];
+      __m512 min[2];
+      F::Scales(block, g, h, scale, min);
+      Unroll<kRows>([&](auto m) INHOUSE_INLINE_LAMBDA {
+        const UnitFields<F, L> fields{x + L::kScale * strip + m, strip};
+        Unroll<2>([&](auto i) INHOUSE_INLINE_LAMBDA {
+          __m512i sum = v[0][h][2 * m + i];
+          if constexpr (L::kPlanes == 2) {
+            sum = _mm512_add_epi32(_mm512_slli_epi32(sum, 8), v[1][h][2 * m + i]);
+          }
+          if constexpr (!F::kMin) sum = _mm512_add_epi32(sum, fields.OffsetCorrection(h));
+          __m512& to = total.v[2 * m + i];
+          const __m512 scales = _mm512_mul_ps(scale[i], fields.Scale());
+          to = _mm512_fmadd_ps(_mm512_cvtepi32_ps(sum), scales, to);
+          if constexpr (F::kMin) to = _mm512_fmadd_ps(min[i], fields.SumOfX(h), to);
+        });
+      });
+    });
+  }
+};
 
-// Few rows: one pass over the panel, codes expanded in registers, all planes at once.
+// The most rows whose sums and totals stay in registers, beside 4 of weights and one of x.
+template <typename F, typename L>
+constexpr int kTileRows = 13 / (L::kPlanes * F::kHalves + 1);
+
 template <typename F, typename L, int kRows>
-void RunDirect(const GroupTile& t) {
+void RunGroups(const GroupTile& t) {
   Accumulators<kRows> total;
-  LoadAccumulators<kRows>(t.y, t.ldy, t.mask, true, total);
+  LoadAccumulators<kRows>(t.y, t.ldy, t.mask, t.first, total);
   const std::byte* block = t.w;
   const uint32_t* x = t.x;
+  Ahead ahead = t.ahead;
   constexpr int kBlockUnits = F::kBlockGroups / F::kUnitGroups;
   for (int64_t b = 0; b < t.units / kBlockUnits; ++b, block += F::kBlockBytes) {
-    for (int u = 0; u < kBlockUnits; ++u, x += L::kWords * kRows) {
+    for (int u = 0; u < kBlockUnits; ++u, x += L::kWords * t.strip) {
       UnitSums<F, L, kRows> sums;
-      Unroll<L::kPlanes>([&](auto p) INHOUSE_INLINE_LAMBDA {
-        Unroll<F::kHalves>([&](auto h) INHOUSE_INLINE_LAMBDA {
-          Unroll<2 * kRows>(
-              [&](auto i) INHOUSE_INLINE_LAMBDA { sums.v[p][h][i] = _mm512_setzero_si512(); });
-        });
-      });
+      sums.Clear();
       for (int s = 0; s < F::kUnitGroups; ++s) {
-        PrefetchAhead<F>(block, u * F::kUnitGroups + s);
-        AddGroup<F, L, kRows>(block, u * F::kUnitGroups + s, x + 8 * s * kRows, sums);
+        ahead.Fetch();
+        sums.AddGroup(block, u * F::kUnitGroups + s, x + 8 * s * t.strip, t.strip);
       }
-      Unroll<F::kHalves>([&](auto h) INHOUSE_INLINE_LAMBDA {
-        __m512 scale[2];
-        __m512 min[2];
-        F::Scales(block, u * F::kUnitGroups, h, scale, min);
-        Unroll<kRows>([&](auto m) INHOUSE_INLINE_LAMBDA {
-          const __m512 x_scale = BroadcastFloat(x + L::kScale * kRows + m);
-          const __m512 x_sum = SumOfX<F, L, kRows>(x + m, h, x_scale);
-          Unroll<2>([&](auto i) INHOUSE_INLINE_LAMBDA {
-            __m512i sum = sums.v[0][h][2 * m + i];
-            if constexpr (L::kPlanes == 2) {
-              sum = _mm512_add_epi32(_mm512_slli_epi32(sum, 8), sums.v[1][h][2 * m + i]);
-            }
-            if constexpr (!F::kMin) {
-              sum = _mm512_add_epi32(sum, OffsetCorrection<F, L, kRows>(x + m, h));
-            }
-            __m512& to = total.v[2 * m + i];
-            to = Flush<F::kMin>(sum, scale[i], min[i], x_scale, x_sum, to);
-          });
-        });
-      });
+      sums.Flush(block, u * F::kUnitGroups, x, t.strip, total);
     }
   }
   StoreAccumulators<kRows>(t.y, t.ldy, t.mask, total);
 }
 
-// How a unit lies in scratch: float scales (and minima) of each half, then the words of codes, with
-// the offset 128 unless there are minima.
+// A unit of a format whose codes or scales are not quickly had, expanded in scratch: float scales
+// (and minima) of each half, then the codes, with the offset 128 unless there are minima.
 template <int kHalvesOf, bool kMinOf, int kUnitGroupsOf>
 struct Expanded {
+  static constexpr int kBlockGroups = kUnitGroupsOf;
+  static constexpr int kUnitGroups = kUnitGroupsOf;
   static constexpr int kHalves = kHalvesOf;
   static constexpr bool kMin = kMinOf;
-  static constexpr int kUnitGroups = kUnitGroupsOf;
   static constexpr int kOffset = 128;
   static constexpr int kCodesAt = 128 * kHalves * (kMin ? 2 : 1);
-  static constexpr int kUnitBytes = kCodesAt + 1024 * kUnitGroups;
+  static constexpr int kBlockBytes = kCodesAt + 1024 * kUnitGroups;
 
-  static INHOUSE_INLINE void UnitScales(const std::byte* p, int half, __m512 (&scale)[2],
-                                        __m512 (&min)[2]) {
+  static INHOUSE_INLINE void Scales(const std::byte* p, int /*g*/, int half, __m512 (&scale)[2],
+                                    __m512 (&min)[2]) {
     Unroll<2>([&](auto i) INHOUSE_INLINE_LAMBDA {
       scale[i] = _mm512_load_ps(p + 128 * half + 64 * i);
       if constexpr (kMin) min[i] = _mm512_load_ps(p + 128 * (kHalves + half) + 64 * i);
     });
   }
+  static INHOUSE_INLINE void Codes(const std::byte* p, int g, int q, __m512i (&w)[4]) {
+    const std::byte* codes = p + kCodesAt + 1024 * g + 128 * q;
+    w[0] = Load(codes);
+    w[1] = Load(codes + 64);
+    w[2] = Load(codes + 512);
+    w[3] = Load(codes + 576);
+  }
 };
-
-// acc += the products of `words` words of one plane; 8 words at a time are unrolled.
-template <int kRows, int kWords>
-INHOUSE_INLINE void AddPlane(const std::byte* codes, const uint32_t* x,
-                             __m512i (&acc)[static_cast<size_t>(2 * kRows)]) {
-  constexpr int kStep = kWords < 8 ? kWords : 8;
-  for (int word = 0; word < kWords; word += kStep, codes += 128 * kStep, x += kStep * kRows) {
-    Unroll<kStep>([&](auto q) INHOUSE_INLINE_LAMBDA {
-      const __m512i w0 = Load(codes + 128 * q);
-      const __m512i w1 = Load(codes + 128 * q + 64);
-      Unroll<kRows>([&](auto m) INHOUSE_INLINE_LAMBDA {
-        const __m512i v = Broadcast(x + q * kRows + m);
-        acc[2 * m] = DotBytes(acc[2 * m], w0, v);
-        acc[2 * m + 1] = DotBytes(acc[2 * m + 1], w1, v);
-      });
-    });
-  }
-}
-
-// One unit, or half of one: 2 kRows sums in registers, 2 kRows totals in the first-level cache.
-// T is Expanded, or a panel that can be used as it is.
-template <typename T, typename L, int kRows>
-INHOUSE_INLINE void AddUnit(const std::byte* unit, const uint32_t* x, int half, float* totals) {
-  constexpr int kWords = L::kCodeWords / T::kHalves;
-  const std::byte* codes = unit + T::kCodesAt + half * kWords * 128;
-  const uint32_t* words = x + half * kWords * kRows;
-  __m512i acc[static_cast<size_t>(2 * kRows)];
-  constexpr bool kStartsWithOffset = L::kPlanes == 1 && !T::kMin;
-  Unroll<kRows>([&](auto m) INHOUSE_INLINE_LAMBDA {
-    acc[2 * m] = acc[2 * m + 1] =
-        kStartsWithOffset ? OffsetCorrection<T, L, kRows>(x + m, half) : _mm512_setzero_si512();
-  });
-  AddPlane<kRows, kWords>(codes, words, acc);
-  if constexpr (L::kPlanes == 2) {
-    Unroll<kRows>([&](auto m) INHOUSE_INLINE_LAMBDA {
-      Unroll<2>([&](auto i) INHOUSE_INLINE_LAMBDA {
-        acc[2 * m + i] = _mm512_slli_epi32(acc[2 * m + i], 8);
-        if constexpr (!T::kMin) {
-          acc[2 * m + i] =
-              _mm512_add_epi32(acc[2 * m + i], OffsetCorrection<T, L, kRows>(x + m, half));
-        }
-      });
-    });
-    AddPlane<kRows, kWords>(codes, words + L::kCodeWords * kRows, acc);
-  }
-  Fence();
-  __m512 scale[2];
-  __m512 min[2];
-  T::UnitScales(unit, half, scale, min);
-  Unroll<kRows>([&](auto m) INHOUSE_INLINE_LAMBDA {
-    const __m512 x_scale = BroadcastFloat(x + L::kScale * kRows + m);
-    const __m512 x_sum = SumOfX<T, L, kRows>(x + m, half, x_scale);
-    Unroll<2>([&](auto i) INHOUSE_INLINE_LAMBDA {
-      float* to = totals + 32 * m + 16 * i;
-      _mm512_store_ps(
-          to, Flush<T::kMin>(acc[2 * m + i], scale[i], min[i], x_scale, x_sum, _mm512_load_ps(to)));
-    });
-  });
-}
-
-// Many rows.
-template <typename T, typename L, int kRows, int kPrefetchBytes>
-void RunExpanded(const GroupTile& t) {
-  alignas(64) float totals[static_cast<size_t>(32 * kRows)];
-  LoadTotals<kRows>(t.y, t.ldy, t.mask, t.first, totals, t.rows);
-  const std::byte* unit = t.w;
-  const std::byte* ahead = t.prefetch;
-  const std::byte* x_ahead = t.x_next;
-  const uint32_t* x = t.x;
-  for (int64_t u = 0; u < t.units; ++u, unit += T::kUnitBytes, x += L::kWords * kRows) {
-    if (x_ahead != nullptr) {  // x comes from the third-level cache in short runs
-      constexpr int kBytes = L::kWords * kRows * 4;
-      for (int i = 0; i < kBytes; i += 64) Prefetch(x_ahead + i);
-      x_ahead += kBytes;
-    }
-    if (ahead != nullptr) {
-      for (int i = 0; i < kPrefetchBytes; i += 64) Prefetch(ahead + i);
-      ahead += kPrefetchBytes;
-    }
-    Unroll<T::kHalves>([&](auto half)
-                           INHOUSE_INLINE_LAMBDA { AddUnit<T, L, kRows>(unit, x, half, totals); });
-  }
-  StoreTotals<kRows>(t.y, t.ldy, t.mask, totals, t.rows);
-}
 
 }  // namespace
 }  // namespace inhouse::engine
