@@ -9,6 +9,7 @@
 // rows: splitting the columns into blocks stores it to y and loads it again, which is exact.
 #pragma once
 
+#include "engine/kernels/matmul/avx512_tiles.h"
 #include "engine/kernels/matmul/avx512_vector.h"
 #include "engine/kernels/matmul/matmul.h"
 
@@ -31,16 +32,17 @@ struct WeightsPlain {
   }
 };
 
+// Some rows of a strip.
 struct FloatTile {
   const std::byte* w;
   int64_t steps;
-  const uint32_t* x;  // [steps * kSub][rows]
+  const uint32_t* x;  // the first row of the tile in the strip's first substep
+  int64_t strip;      // rows of the strip: words between a word of x and the next
   float* y;           // [rows][ldy]
   int64_t ldy;
   RowMask mask;
-  bool first;                 // start from zero, else from y
-  const std::byte* prefetch;  // what is needed next, or null
-  int64_t prefetch_step;      // bytes of it for each step of this tile: 64 or 128
+  bool first;   // start from zero, else from y
+  Ahead ahead;  // of the panel, for each step
 };
 
 template <typename W, typename Op, int kRows>
@@ -50,23 +52,19 @@ void RunTile(const FloatTile& t) {
   const std::byte* w = t.w;
   const uint32_t* x = t.x;
   const std::byte* const end = w + t.steps * W::kStepBytes;
-  const std::byte* ahead = t.prefetch;
+  Ahead ahead = t.ahead;
   for (; w != end; w += W::kStepBytes) {
     __m512i v[2 * W::kSub];
     W::Expand(w, v);
-    if (ahead != nullptr) {
-      Prefetch(ahead);
-      Prefetch(ahead + t.prefetch_step - 64);
-      ahead += t.prefetch_step;
-    }
+    ahead.FetchTwo();
     Unroll<W::kSub>([&](auto s) INHOUSE_INLINE_LAMBDA {
       Unroll<kRows>([&](auto m) INHOUSE_INLINE_LAMBDA {
-        const __m512i b = Broadcast(x + s * kRows + m);
+        const __m512i b = Broadcast(x + m);
         acc.v[2 * m] = Op::Add(acc.v[2 * m], v[2 * s], b);
         acc.v[2 * m + 1] = Op::Add(acc.v[2 * m + 1], v[2 * s + 1], b);
       });
+      x += t.strip;
     });
-    x += W::kSub * kRows;
   }
   StoreAccumulators<kRows>(t.y, t.ldy, t.mask, acc);
 }
@@ -85,27 +83,15 @@ struct FloatTiles {
   }
 };
 
-// Expands `steps` steps into scratch as WeightsPlain.
-template <typename W>
-inline void ExpandBlock(const std::byte* panel, int64_t steps, std::byte* out) {
-  for (int64_t i = 0; i < steps; ++i) {
-    __m512i v[2 * W::kSub];
-    W::Expand(panel + i * W::kStepBytes, v);
-    Unroll<2 * W::kSub>([&](auto j)
-                            INHOUSE_INLINE_LAMBDA { _mm512_store_si512(out + 64 * j, v[j]); });
-    out += 128 * W::kSub;
-  }
-}
-
-// A weight format: W expands it in registers for few rows; for more, a block of columns is expanded
-// once into scratch that stays in the first-level cache and is used by all strips. kWords is the
-// number of columns in a 32-bit word of x, kPad the columns that a strip of x is padded to: the
-// same for all formats that share one packed x.
+// A weight format: W expands it in registers, again for each tile. kWords is the number of columns
+// in a 32-bit word of x, kPad the columns that a strip of x is padded to: the same for all formats
+// that share one packed x.
 template <typename W, typename Op, int kWords, int kPad>
 struct FloatProduct {
   static constexpr bool kIsPlain = W::kSub == 1 && W::kStepBytes == 128;
-  static constexpr int kDirectRows = kIsPlain ? kStripRows : 6;
-  static constexpr int64_t kBlockSubsteps = 192;  // 24 KiB of weights beside 9 KiB of x
+  // What is expanded needs registers, and shorter tiles cost it nothing.
+  static constexpr int kTileRows = kIsPlain ? kStripRows : 6;
+  static constexpr int64_t kChunk = 192 / W::kSub;  // steps: 24 KiB of weights beside 9 KiB of x
 
   static int64_t Substeps(int64_t k) { return RoundUp(k, kWords * W::kSub) / kWords; }
   static int64_t PanelBytes(int64_t k) {
@@ -113,39 +99,50 @@ struct FloatProduct {
   }
   static int64_t StripWords(int64_t k) { return RoundUp(k, kPad) / kWords * kStripRows; }
   static int64_t StripBytes(int64_t k) { return StripWords(k) * 4; }
-  static int64_t ScratchBytes(int64_t /*k*/) { return kIsPlain ? 0 : kBlockSubsteps * 128; }
+  static int64_t ScratchBytes(int64_t /*k*/) { return 0; }
 
   static void Run(const PanelProduct& p) {
-    const auto* x = reinterpret_cast<const uint32_t*>(p.x);
     const int64_t steps = Substeps(p.k) / W::kSub;
-    if (p.m <= kDirectRows) {
-      static constexpr FloatTiles<W, Op, kDirectRows> kTiles;
-      kTiles.of[p.m]({p.panel, steps, x, p.y, p.ldy, MaskOf(p.n_rows), true, nullptr, 0});
+    if (p.m <= kTileRows) {
+      kTiles.of[p.m]({.w = p.panel,
+                      .steps = steps,
+                      .x = reinterpret_cast<const uint32_t*>(p.x),
+                      .strip = p.m,
+                      .y = p.y,
+                      .ldy = p.ldy,
+                      .mask = MaskOf(p.n_rows),
+                      .first = true,
+                      .ahead = {p.panel + kDirectAhead, W::kStepBytes}});
       return;
     }
-    constexpr int64_t kBlock = kBlockSubsteps / W::kSub;
-    for (int64_t begin = 0; begin < steps; begin += kBlock) {
-      const int64_t count = steps - begin < kBlock ? steps - begin : kBlock;
-      RunBlock(p, begin, count, x, steps - begin > kBlock);
+    for (int64_t begin = 0; begin < steps; begin += kChunk) {
+      RunChunk(p, begin, steps - begin < kChunk ? steps - begin : kChunk);
     }
   }
 
  private:
-  static void RunBlock(const PanelProduct& p, int64_t begin, int64_t count, const uint32_t* x,
-                       bool more) {
-    static constexpr FloatTiles<WeightsPlain, Op, kStripRows> kTiles;
+  static constexpr FloatTiles<W, Op, kTileRows> kTiles{};
+
+  static void RunChunk(const PanelProduct& p, int64_t begin, int64_t count) {
     const std::byte* w = p.panel + begin * W::kStepBytes;
-    // The next block is on its way from memory while this one is used.
-    const std::byte* next = more ? w + count * W::kStepBytes : nullptr;
-    if constexpr (!kIsPlain) {
-      ExpandBlock<W>(w, count, p.scratch);
-      w = p.scratch;
-    }
-    for (int64_t m = 0; m < p.m; m += kStripRows) {
-      const int rows = static_cast<int>(p.m - m < kStripRows ? p.m - m : kStripRows);
-      const uint32_t* strip = x + m / kStripRows * StripWords(p.k) + begin * W::kSub * rows;
-      kTiles.of[rows]({w, count * W::kSub, strip, p.y + m * p.ldy, p.ldy, MaskOf(p.n_rows),
-                       begin == 0, m == 0 ? next : nullptr, W::kStepBytes / W::kSub});
+    FetchShare fetch(w + count * W::kStepBytes, count * W::kStepBytes, count,
+                     CeilDiv(p.m, kTileRows));
+    for (int64_t m0 = 0; m0 < p.m; m0 += kStripRows) {
+      const TileCut cut(p.m - m0 < kStripRows ? p.m - m0 : kStripRows, kTileRows);
+      const uint32_t* strip = reinterpret_cast<const uint32_t*>(p.x) +
+                              m0 / kStripRows * StripWords(p.k) + begin * W::kSub * cut.rows;
+      for (int64_t i = 0; i < cut.tiles; ++i) {
+        const int64_t row = cut.begin(i);
+        kTiles.of[cut.begin(i + 1) - row]({.w = w,
+                                           .steps = count,
+                                           .x = strip + row,
+                                           .strip = cut.rows,
+                                           .y = p.y + (m0 + row) * p.ldy,
+                                           .ldy = p.ldy,
+                                           .mask = MaskOf(p.n_rows),
+                                           .first = begin == 0,
+                                           .ahead = fetch.Next()});
+      }
     }
   }
 };

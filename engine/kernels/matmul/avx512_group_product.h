@@ -13,9 +13,6 @@ constexpr int kGroup = 32;
 // Computed at a time for all rows: a chunk of the panel and of a strip stay in the first-level
 // cache.
 constexpr int kChunkGroups = 16;
-// Tiles among which the fetching of the next chunk is spread.
-constexpr int64_t kFetchTiles = 8;
-
 // By the number of rows, 1..kTileRows.
 template <typename F, typename L>
 struct GroupTiles {
@@ -26,16 +23,6 @@ struct GroupTiles {
   constexpr void Fill() {
     of[kRows] = RunGroups<F, L, kRows>;
     if constexpr (kRows < kMax) Fill<kRows + 1>();
-  }
-};
-
-// Tiles of nearly the same size for the rows of a strip.
-struct TileCut {
-  int64_t tiles, rows;
-  constexpr TileCut(int64_t strip_rows, int64_t max)
-      : tiles((strip_rows + max - 1) / max), rows(strip_rows) {}
-  [[nodiscard]] constexpr int64_t begin(int64_t i) const {
-    return rows / tiles * i + (i < rows % tiles ? i : rows % tiles);
   }
 };
 
@@ -130,22 +117,17 @@ struct GroupProduct {
     constexpr int kBlockUnits = F::kBlockGroups / F::kUnitGroups;
     const int64_t groups = count * F::kUnitGroups;
     const std::byte* w = p.panel + u / kBlockUnits * F::kBlockBytes;
-    // The next chunk is on its way from memory while this one is used. Behind the last chunk lies,
-    // as a rule, the panel that is next.
-    const int64_t tiles_at_least = (p.m + kTiles.kMax - 1) / kTiles.kMax;
-    const int64_t fetching = tiles_at_least < kFetchTiles ? tiles_at_least : kFetchTiles;
-    Ahead ahead{w + groups * kGroupBytes, RoundUp(kGroupBytes, 64 * fetching) / fetching};
+    FetchShare fetch(w + groups * kGroupBytes, groups * kGroupBytes, groups,
+                     CeilDiv(p.m, kTiles.kMax));
     if constexpr (!kInPlace) {
       Expand(w, count, p.scratch);
       w = p.scratch;
     }
-    int64_t tile = 0;
     for (int64_t m0 = 0; m0 < p.m; m0 += kStripRows) {
       const TileCut cut(p.m - m0 < kStripRows ? p.m - m0 : kStripRows, kTiles.kMax);
       const std::byte* strip =
           p.x + m0 / kStripRows * L::StripBytes(p.k) + u * L::kWords * cut.rows * 4;
       for (int64_t i = 0; i < cut.tiles; ++i) {
-        if (tile++ == fetching) ahead.step = 0;
         const int64_t begin = cut.begin(i);
         kTiles.of[cut.begin(i + 1) - begin]({.w = w,
                                              .units = count,
@@ -155,8 +137,7 @@ struct GroupProduct {
                                              .ldy = p.ldy,
                                              .mask = MaskOf(p.n_rows),
                                              .first = u == 0,
-                                             .ahead = ahead});
-        ahead.at += groups * ahead.step;
+                                             .ahead = fetch.Next()});
       }
     }
   }

@@ -19,6 +19,7 @@
 #pragma once
 
 #include "engine/kernels/matmul/avx512_activation_codes.h"
+#include "engine/kernels/matmul/avx512_tiles.h"
 #include "engine/kernels/matmul/avx512_vector.h"
 #include "engine/kernels/matmul/matmul.h"
 
@@ -34,16 +35,6 @@ INHOUSE_INLINE __m512i DotBytes(__m512i acc, __m512i u8, __m512i s8) {
   return acc;
 #endif
 }
-
-// What a tile fetches while it computes: `step` bytes for each group of columns, from `at` on.
-struct Ahead {
-  const std::byte* at;
-  int64_t step;
-  INHOUSE_INLINE void Fetch() {
-    for (int64_t i = 0; i < step; i += 64) Prefetch(at + i);
-    at += step;
-  }
-};
 
 // Some rows of a strip.
 struct GroupTile {

@@ -95,29 +95,5 @@ INHOUSE_INLINE void StoreAccumulators(float* y, int64_t ldy, RowMask mask,
   });
 }
 
-// What is in memory stays there: GCC 12 would keep totals across a loop in registers that it does
-// not have, and spill the sums that the loop is about.
-INHOUSE_INLINE void Fence() { asm volatile("" ::: "memory"); }
-
-// The same in memory: totals[rows][32], 64-byte aligned. Of kRows `rows` exist.
-template <int kRows>
-INHOUSE_INLINE void LoadTotals(const float* y, int64_t ldy, RowMask mask, bool first, float* totals,
-                               int64_t rows = kRows) {
-  for (int64_t m = 0; m < rows; ++m) {
-    const __mmask16 low = first ? __mmask16{0} : mask.low;
-    const __mmask16 high = first ? __mmask16{0} : mask.high;
-    _mm512_store_ps(totals + 32 * m, _mm512_maskz_loadu_ps(low, y + m * ldy));
-    _mm512_store_ps(totals + 32 * m + 16, _mm512_maskz_loadu_ps(high, y + m * ldy + 16));
-  }
-}
-template <int kRows>
-INHOUSE_INLINE void StoreTotals(float* y, int64_t ldy, RowMask mask, const float* totals,
-                                int64_t rows = kRows) {
-  for (int64_t m = 0; m < rows; ++m) {
-    _mm512_mask_storeu_ps(y + m * ldy, mask.low, _mm512_load_ps(totals + 32 * m));
-    _mm512_mask_storeu_ps(y + m * ldy + 16, mask.high, _mm512_load_ps(totals + 32 * m + 16));
-  }
-}
-
 }  // namespace
 }  // namespace inhouse::engine
