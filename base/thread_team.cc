@@ -4,6 +4,7 @@
 #include <pthread.h>
 #include <sched.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -12,18 +13,24 @@
 #include <fstream>
 #include <set>
 #include <string>
+#include <utility>
 
 namespace inhouse::base {
 namespace {
 
-// In pauses of 10 to 40 ns. Long: a member that is only a little late arrives (imbalance of an op).
-// Short: about a cache line's journey.
-constexpr uint32_t kLongSpins = 4000;
-constexpr uint32_t kShortSpins = 60;
-constexpr uint32_t kIdleSpins =
-    2000;  // between two runs: the next decode step usually follows at once
-constexpr uint32_t kProbeIntervalMin = 512;  // barriers; a decode step has a few hundred
+// In pauses of 10 to 40 ns. Short: about a cache line's journey. A watch: long enough to tell
+// whether the other members get their CPUs.
+constexpr int kShortSpins = 60;
+constexpr int kWatchSpins = 4000;
+// Between two runs: the next decode step usually follows at once.
+constexpr int kIdleSpins = 2000;
+// Longer waits have other reasons than an op's imbalance, and burn a CPU.
+constexpr int kWatchesMax = 200;
+constexpr uint32_t kProbeIntervalMin = 128;  // barriers; a decode step has a few hundred
 constexpr uint32_t kProbeIntervalMax = 1U << 16;
+constexpr int64_t kCalm = 1'000'000'000;      // ns
+constexpr int64_t kLossWindow = 100'000'000;  // ns
+constexpr int kLossesMax = 8;
 
 void Pause() {
 #if defined(__x86_64__)
@@ -31,6 +38,21 @@ void Pause() {
 #elif defined(__aarch64__)
   asm volatile("yield");
 #endif
+}
+
+int64_t Nanoseconds(clockid_t clock) {
+  timespec time = {};
+  clock_gettime(clock, &time);
+  return time.tv_sec * 1'000'000'000 + time.tv_nsec;
+}
+
+// Whether the counter changed within so many pauses.
+bool Spin(const std::atomic<uint32_t>& counter, uint32_t old, int pauses) {
+  for (int i = 0; i < pauses; ++i) {
+    if (counter.load(std::memory_order_acquire) != old) return true;
+    Pause();
+  }
+  return false;
 }
 
 // Siblings of one core share a "thread_siblings_list"; one CPU per distinct list is a physical
@@ -104,7 +126,7 @@ int DefaultThreadCount() {
 }
 
 void TeamMember::Barrier() const {
-  if (count_ > 1) team_->Arrive();
+  if (count_ > 1) team_->Arrive(*this);
 }
 
 std::pair<int64_t, int64_t> TeamMember::Share(int64_t n, int64_t grain) const {
@@ -114,7 +136,8 @@ std::pair<int64_t, int64_t> TeamMember::Share(int64_t n, int64_t grain) const {
   return {std::min(begin, n), std::min(end, n)};
 }
 
-ThreadTeam::ThreadTeam(int count) : count_(std::max(count, 1)) {
+ThreadTeam::ThreadTeam(int count)
+    : count_(std::max(count, 1)), clocks_(static_cast<size_t>(count_)) {
   const std::vector<int> cpus = AllowedCpus();
   // More members than CPUs can never all run: as good as contended from the start.
   contended_.store(count_ > static_cast<int>(cpus.size()));
@@ -126,6 +149,9 @@ ThreadTeam::ThreadTeam(int count) : count_(std::max(count, 1)) {
       BindToNodeOf(cpu);
       Worker(i);
     });
+    clockid_t clock = 0;
+    pthread_getcpuclockid(threads_.back().native_handle(), &clock);
+    clocks_[static_cast<size_t>(i)].store(clock);
   }
 }
 
@@ -142,6 +168,9 @@ void ThreadTeam::Run(const std::function<void(const TeamMember&)>& work) {
     return;
   }
   work_ = &work;
+  clockid_t clock = 0;
+  pthread_getcpuclockid(pthread_self(), &clock);
+  clocks_[0].store(clock);
   generation_.value.fetch_add(1);
   WakeAll(generation_);
   const TeamMember self(this, 0, count_);
@@ -154,7 +183,7 @@ void ThreadTeam::Worker(int index) {
   const TeamMember self(this, index, count_);
   uint32_t seen = 0;
   while (true) {
-    WaitWhileEqual(generation_, seen, kIdleSpins);
+    if (!Spin(generation_.value, seen, kIdleSpins)) Sleep(generation_, seen);
     if (stop_.load()) return;
     ++seen;
     (*work_)(self);
@@ -162,7 +191,7 @@ void ThreadTeam::Worker(int index) {
   }
 }
 
-void ThreadTeam::Arrive() {
+void ThreadTeam::Arrive(const TeamMember& self) {
   const uint32_t phase = phase_.value.load();
   if (arrived_.value.fetch_add(1) + 1 == static_cast<uint32_t>(count_)) {
     arrived_.value.store(0);
@@ -170,34 +199,73 @@ void ThreadTeam::Arrive() {
     WakeAll(phase_);
     return;
   }
-  WaitWhileEqual(phase_, phase, BarrierSpins());
+  WaitAtBarrier(self, phase);
 }
 
-// Long spins on a machine of our own, short ones when a wait shows that another member has lost its
-// CPU: then spinning only keeps the CPU from whoever holds that member up. Now and then a contended
-// team tries to spin again, at growing intervals.
-uint32_t ThreadTeam::BarrierSpins() {
-  if (!contended_.load(std::memory_order_relaxed)) return kLongSpins;
-  if (probe_in_.fetch_sub(1, std::memory_order_relaxed) != 1) return kShortSpins;
+// Spins as long as the others work: a wake-up costs more than most waits. When another member has
+// lost its CPU, spinning only keeps one from whoever holds that member up: the wait goes on asleep.
+// A team that loses its CPUs all the time does not spin at all, but for a try now and then.
+void ThreadTeam::WaitAtBarrier(const TeamMember& self, uint32_t phase) {
+  if (!MaySpin()) {
+    if (!Spin(phase_.value, phase, kShortSpins)) Sleep(phase_, phase);
+    return;
+  }
+  if (Spin(phase_.value, phase, kWatchSpins)) return;
+  std::vector<int64_t> cpu_times;
+  SomeoneLostItsCpu(self, &cpu_times);
+  for (int watch = 0; watch < kWatchesMax; ++watch) {
+    if (Spin(phase_.value, phase, kWatchSpins)) return;
+    if (!SomeoneLostItsCpu(self, &cpu_times)) continue;
+    ReportLoss();
+    break;
+  }
+  Sleep(phase_, phase);
+}
+
+// Since the call before. `cpu_times`: of the members, then the wall clock; empty at first.
+bool ThreadTeam::SomeoneLostItsCpu(const TeamMember& self, std::vector<int64_t>* cpu_times) const {
+  std::vector<int64_t> now;
+  for (const std::atomic<int>& clock : clocks_) now.push_back(Nanoseconds(clock.load()));
+  now.push_back(Nanoseconds(CLOCK_MONOTONIC));
+  const std::vector<int64_t> before = std::exchange(*cpu_times, now);
+  if (before.empty()) return false;
+  int idle = -sleepers_.load();  // who sleeps at the barrier has lost nothing
+  for (size_t i = 0; i < clocks_.size(); ++i) {
+    const bool ran = now[i] - before[i] > (now.back() - before.back()) / 2;
+    if (!ran && static_cast<int>(i) != self.index()) ++idle;
+  }
+  return idle > 0;
+}
+
+bool ThreadTeam::MaySpin() {
+  if (!contended_.load(std::memory_order_relaxed)) return true;
+  if (probe_in_.fetch_sub(1, std::memory_order_relaxed) != 1) return false;
+  probed_at_.store(Nanoseconds(CLOCK_MONOTONIC), std::memory_order_relaxed);
   contended_.store(false, std::memory_order_relaxed);
-  return kLongSpins;
+  return true;
 }
 
-void ThreadTeam::ReportContention() {
+// One loss is somebody's interrupt or time slice; many in a short time are a machine that is not
+// ours. The intervals between tries grow as long as they fail.
+void ThreadTeam::ReportLoss() {
+  const int64_t now = Nanoseconds(CLOCK_MONOTONIC);
+  if (now - losses_since_.load(std::memory_order_relaxed) > kLossWindow) {
+    losses_since_.store(now, std::memory_order_relaxed);
+    losses_.store(0, std::memory_order_relaxed);
+  }
+  if (losses_.fetch_add(1, std::memory_order_relaxed) + 1 < kLossesMax) return;
+  losses_since_.store(0, std::memory_order_relaxed);
   if (contended_.exchange(true, std::memory_order_relaxed)) return;
-  const uint32_t interval = probe_interval_.load(std::memory_order_relaxed);
+  const bool calm = now - probed_at_.load(std::memory_order_relaxed) > kCalm;
+  const uint32_t interval =
+      calm ? kProbeIntervalMin : probe_interval_.load(std::memory_order_relaxed);
   probe_in_.store(interval, std::memory_order_relaxed);
   probe_interval_.store(std::min(interval * 2, kProbeIntervalMax), std::memory_order_relaxed);
 }
 
-void ThreadTeam::WaitWhileEqual(const Counter& counter, uint32_t old, uint32_t spins) {
-  for (uint32_t i = 0; i < spins; ++i) {
-    if (counter.value.load(std::memory_order_acquire) != old) return;
-    Pause();
-  }
-  if (spins == kLongSpins) ReportContention();
-  // The sleeper count and the value are both sequentially consistent: either the waker sees the
-  // sleeper, or the futex sees the new value and does not sleep.
+// The sleeper count and the value are both sequentially consistent: either the waker sees the
+// sleeper, or the futex sees the new value and does not sleep.
+void ThreadTeam::Sleep(const Counter& counter, uint32_t old) {
   sleepers_.fetch_add(1);
   while (counter.value.load() == old) {
     syscall(SYS_futex, &counter.value, FUTEX_WAIT_PRIVATE, old, nullptr, nullptr, 0);

@@ -72,11 +72,13 @@ class ThreadTeam {
   };
 
   void Worker(int index);
-  void Arrive();  // one member's arrival at the barrier
-  void WaitWhileEqual(const Counter& counter, uint32_t old, uint32_t spins);
+  void Arrive(const TeamMember& self);  // at the barrier
+  void WaitAtBarrier(const TeamMember& self, uint32_t phase);
+  void Sleep(const Counter& counter, uint32_t old);
   void WakeAll(Counter& counter);
-  uint32_t BarrierSpins();
-  void ReportContention();
+  bool MaySpin();
+  bool SomeoneLostItsCpu(const TeamMember& self, std::vector<int64_t>* cpu_times) const;
+  void ReportLoss();
 
   const int count_;
   Counter generation_;  // a new Run
@@ -89,6 +91,10 @@ class ThreadTeam {
   std::atomic<bool> contended_{false};
   std::atomic<uint32_t> probe_in_{0};  // barriers until the next try to spin
   std::atomic<uint32_t> probe_interval_{0};
+  std::atomic<int64_t> probed_at_{0};     // ns of the steady clock
+  std::atomic<int64_t> losses_since_{0};  // ns of the steady clock
+  std::atomic<int> losses_{0};
+  std::vector<std::atomic<int>> clocks_;  // of the members' CPU times, clockid_t
   const std::function<void(const TeamMember&)>* work_ = nullptr;
   std::vector<std::thread> threads_;
 };

@@ -1,5 +1,7 @@
 #include "base/thread_team.h"
 
+#include <sched.h>
+
 #include <atomic>
 #include <chrono>
 #include <vector>
@@ -45,6 +47,31 @@ TEST(ThreadTeamTest, SleepsBetweenRunsAndWakesUp) {
     while (std::chrono::steady_clock::now() < end) runs.load();
   }
   EXPECT_EQ(runs.load(), 6);
+}
+
+// Two members that cannot run at the same time lose their CPU to each other all the time.
+TEST(ThreadTeamTest, BarriersOnOneCpu) {
+  const std::vector<int> cpus = AllowedCpus();
+  ThreadTeam team(2);
+  std::vector<int> slots(2, 0);
+  std::atomic<int> wrong{0};
+  team.Run([&](const TeamMember& self) {
+    cpu_set_t one;
+    CPU_ZERO(&one);
+    CPU_SET(static_cast<size_t>(cpus.front()), &one);
+    sched_setaffinity(0, sizeof(one), &one);
+    for (int round = 1; round <= 300; ++round) {
+      slots[static_cast<size_t>(self.index())] = round;
+      self.Barrier();
+      for (const int slot : slots) wrong += slot != round;
+      self.Barrier();
+    }
+    cpu_set_t all;
+    CPU_ZERO(&all);
+    for (const int cpu : cpus) CPU_SET(static_cast<size_t>(cpu), &all);
+    sched_setaffinity(0, sizeof(all), &all);
+  });
+  EXPECT_EQ(wrong.load(), 0);
 }
 
 TEST(ThreadTeamTest, SharesCoverTheRangeInOrder) {
