@@ -23,9 +23,7 @@ struct Block32 {
   static constexpr int kUnitGroups = 1;
   static constexpr int kHalves = 1;
   static constexpr bool kMin = kHasMin;
-  static constexpr bool kUsedInPlace = false;
   static constexpr int kOffset = 128;  // hidden by formats that have another; unused with minima
-  using Tile = Expanded<1, kHasMin, 1>;
   static constexpr int kCodesAt = kHasMin ? 128 : 64;  // after the scales and minima
 
   static INHOUSE_INLINE void Scales(const std::byte* p, int /*g*/, int /*half*/, __m512 (&scale)[2],
@@ -37,8 +35,7 @@ struct Block32 {
 
 // Used as it is by any number of rows. Codes are stored + 128.
 struct FormatQ8_0 : Block32<34, 1088, false> {
-  static constexpr bool kUsedInPlace = true;
-  using Tile = FormatQ8_0;
+  static constexpr int64_t kExpandFrom = kNever;
   static INHOUSE_INLINE void Codes(const std::byte* p, int /*g*/, int q, __m512i (&w)[4]) {
     w[0] = Load(p + kCodesAt + 128 * q);
     w[1] = Load(p + kCodesAt + 128 * q + 64);
@@ -52,8 +49,7 @@ struct FormatQ8_0 : Block32<34, 1088, false> {
 };
 
 struct FormatQ4_0 : Block32<18, 576, false> {
-  static constexpr bool kUsedInPlace = true;
-  using Tile = FormatQ4_0;
+  static constexpr int64_t kExpandFrom = 64;
   static constexpr int kOffset = 8;
   static INHOUSE_INLINE void Codes(const std::byte* p, int /*g*/, int q, __m512i (&w)[4]) {
     Nibbles(p + kCodesAt, q, w);
@@ -68,8 +64,7 @@ struct FormatQ4_0 : Block32<18, 576, false> {
 };
 
 struct FormatQ4_1 : Block32<20, 640, true> {
-  static constexpr bool kUsedInPlace = true;
-  using Tile = FormatQ4_1;
+  static constexpr int64_t kExpandFrom = 64;
   static INHOUSE_INLINE void Codes(const std::byte* p, int /*g*/, int q, __m512i (&w)[4]) {
     Nibbles(p + kCodesAt, q, w);
   }
@@ -84,8 +79,7 @@ struct FormatQ4_1 : Block32<20, 640, true> {
 };
 
 struct FormatQ5_0 : Block32<22, 704, false> {
-  static constexpr bool kUsedInPlace = true;
-  using Tile = FormatQ5_0;
+  static constexpr int64_t kExpandFrom = 0;
   static constexpr int kOffset = 16;
   static INHOUSE_INLINE void Codes(const std::byte* p, int /*g*/, int q, __m512i (&w)[4]) {
     Nibbles(p + kCodesAt, q, w);
@@ -103,8 +97,7 @@ struct FormatQ5_0 : Block32<22, 704, false> {
 };
 
 struct FormatQ5_1 : Block32<24, 768, true> {
-  static constexpr bool kUsedInPlace = true;
-  using Tile = FormatQ5_1;
+  static constexpr int64_t kExpandFrom = 0;
   static INHOUSE_INLINE void Codes(const std::byte* p, int /*g*/, int q, __m512i (&w)[4]) {
     Nibbles(p + kCodesAt, q, w);
     AddBits<16>(p + kCodesAt + kNibbleBytes, q, w);
@@ -125,8 +118,7 @@ struct FormatQ5_1 : Block32<24, 768, true> {
 // Nibbles are looked up: doubled E2M1 values + 128. The scale 2^(e - 128) is kept as BF16, which
 // has the subnormals that e = 0 and 1 need.
 struct FormatMXFP4 : Block32<17, 576, false> {
-  static constexpr bool kUsedInPlace = true;
-  using Tile = FormatMXFP4;
+  static constexpr int64_t kExpandFrom = 0;
   static INHOUSE_INLINE void Scales(const std::byte* p, int /*g*/, int /*half*/, __m512 (&scale)[2],
                                     __m512 (&)[2]) {
     Unroll<2>([&](auto i) INHOUSE_INLINE_LAMBDA {

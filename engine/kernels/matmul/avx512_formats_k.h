@@ -16,9 +16,8 @@ struct Block256 {
   static constexpr int kUnitGroups = 1;
   static constexpr int kHalves = kHalvesOf;
   static constexpr bool kMin = kHasMin;
-  static constexpr bool kUsedInPlace = false;
+  static constexpr int64_t kExpandFrom = 0;  // scales are costly, too
   static constexpr int kOffset = 128;  // hidden by formats that have another; unused with minima
-  using Tile = Expanded<kHalvesOf, kHasMin, 1>;
 };
 
 // Sixteen bytes of each row: byte i of all rows at p + 32 i.

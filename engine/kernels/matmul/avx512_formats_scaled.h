@@ -42,8 +42,7 @@ template <int kGroups>
 struct FormatI8 : ScaledBlock<kGroups, false, 32> {
   using Base = ScaledBlock<kGroups, false, 32>;
   static constexpr int kOffset = 128;
-  static constexpr bool kUsedInPlace = true;
-  using Tile = FormatI8;
+  static constexpr int64_t kExpandFrom = kNever;
 
   static INHOUSE_INLINE void Codes(const std::byte* p, int g, int q, __m512i (&w)[4]) {
     const std::byte* codes = p + Base::kCodesAt + 1024 * g + 128 * q;
@@ -64,8 +63,7 @@ template <int kGroups, bool kHasMin>
 struct FormatI4 : ScaledBlock<kGroups, kHasMin, 16> {
   using Base = ScaledBlock<kGroups, kHasMin, 16>;
   static constexpr int kOffset = 8;
-  static constexpr bool kUsedInPlace = true;
-  using Tile = FormatI4;
+  static constexpr int64_t kExpandFrom = 64;
 
   static INHOUSE_INLINE void Codes(const std::byte* p, int g, int q, __m512i (&w)[4]) {
     Nibbles(p + Base::kCodesAt + kNibbleBytes * g, q, w);

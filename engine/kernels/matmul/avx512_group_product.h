@@ -30,8 +30,7 @@ struct GroupTiles {
 template <typename F, int kPlanes>
 struct GroupProduct {
   using L = CodeLayout<kPlanes, kGroup * F::kUnitGroups>;
-  using Tile = typename F::Tile;  // what many rows read: F, or its Expanded
-  static constexpr bool kInPlace = F::kUsedInPlace;
+  using Copy = Expanded<F::kHalves, F::kMin, F::kUnitGroups>;
   static constexpr int64_t kGroupBytes = F::kBlockBytes / F::kBlockGroups;
   static constexpr int64_t kChunkUnits = kChunkGroups / F::kUnitGroups;
 
@@ -42,7 +41,7 @@ struct GroupProduct {
   static int64_t Units(int64_t k) { return Blocks(k) * (F::kBlockGroups / F::kUnitGroups); }
   static int64_t PanelBytes(int64_t k) { return RoundUp(Blocks(k) * F::kBlockBytes, 64); }
   static int64_t ScratchBytes(int64_t /*k*/) {
-    return kInPlace ? 0 : kChunkUnits * Tile::kBlockBytes;
+    return F::kExpandFrom == kNever ? 0 : kChunkUnits * Copy::kBlockBytes;
   }
 
   static void PackPanel(const std::byte* const* rows, int n_rows, int64_t k, std::byte* panel) {
@@ -71,11 +70,22 @@ struct GroupProduct {
       return;
     }
     for (int64_t u = 0; u < units; u += kChunkUnits) {
-      RunChunk(p, u, units - u < kChunkUnits ? units - u : kChunkUnits);
+      const int64_t count = units - u < kChunkUnits ? units - u : kChunkUnits;
+      const std::byte* w = p.panel + u / kBlockUnits * F::kBlockBytes;
+      if constexpr (F::kExpandFrom != kNever) {
+        if (p.m >= F::kExpandFrom) {
+          Expand(w, count, p.scratch);
+          RunChunk<Copy>(p, u, count, w, p.scratch);
+          continue;
+        }
+      }
+      RunChunk<F>(p, u, count, w, w);
     }
   }
 
  private:
+  static constexpr int kBlockUnits = F::kBlockGroups / F::kUnitGroups;
+
   static void ExpandGroup(const std::byte* block, int g, std::byte* codes) {
     Unroll<4>([&](auto q) INHOUSE_INLINE_LAMBDA {
       __m512i w[4];
@@ -92,8 +102,7 @@ struct GroupProduct {
   }
 
   static void Expand(const std::byte* panel, int64_t units, std::byte* out) {
-    for (int64_t i = 0; i < units; ++i, out += Tile::kBlockBytes) {
-      constexpr int kBlockUnits = F::kBlockGroups / F::kUnitGroups;
+    for (int64_t i = 0; i < units; ++i, out += Copy::kBlockBytes) {
       const std::byte* block = panel + i / kBlockUnits * F::kBlockBytes;
       const int g = static_cast<int>(i % kBlockUnits) * F::kUnitGroups;
       Unroll<F::kHalves>([&](auto h) INHOUSE_INLINE_LAMBDA {
@@ -106,23 +115,20 @@ struct GroupProduct {
         });
       });
       for (int s = 0; s < F::kUnitGroups; ++s) {
-        ExpandGroup(block, g + s, out + Tile::kCodesAt + 1024 * s);
+        ExpandGroup(block, g + s, out + Copy::kCodesAt + 1024 * s);
       }
     }
   }
 
-  // All rows over the units [u, u + count).
-  static void RunChunk(const PanelProduct& p, int64_t u, int64_t count) {
-    static constexpr GroupTiles<Tile, L> kTiles;
-    constexpr int kBlockUnits = F::kBlockGroups / F::kUnitGroups;
+  // All rows over the units [u, u + count), which lie at `packed` in the panel; `w` are the same as
+  // T has them.
+  template <typename T>
+  static void RunChunk(const PanelProduct& p, int64_t u, int64_t count, const std::byte* packed,
+                       const std::byte* w) {
+    static constexpr GroupTiles<T, L> kTiles;
     const int64_t groups = count * F::kUnitGroups;
-    const std::byte* w = p.panel + u / kBlockUnits * F::kBlockBytes;
-    FetchShare fetch(w + groups * kGroupBytes, groups * kGroupBytes, groups,
+    FetchShare fetch(packed + groups * kGroupBytes, groups * kGroupBytes, groups,
                      CeilDiv(p.m, kTiles.kMax));
-    if constexpr (!kInPlace) {
-      Expand(w, count, p.scratch);
-      w = p.scratch;
-    }
     for (int64_t m0 = 0; m0 < p.m; m0 += kStripRows) {
       const TileCut cut(p.m - m0 < kStripRows ? p.m - m0 : kStripRows, kTiles.kMax);
       const std::byte* strip =

@@ -5,6 +5,7 @@
 //   kOffset      codes are stored unsigned, value = code - kOffset (a power of two), or
 //   kMin         value = scale * code + min, with no offset
 //   kHalves      1: one scale per unit, 2: one per 16 columns
+//   kExpandFrom  rows from which it pays to expand a chunk of codes once, into scratch, or kNever
 //   kUnitGroups  groups that share their scales, and that the activations L share theirs: 1 or 4
 //   Scales(block, g, half, scale, min)   16 + 16 rows
 //   Codes(block, g, q, w)                words q and q + 4 of x, each 16 + 16 rows
@@ -25,6 +26,8 @@
 
 namespace inhouse::engine {
 namespace {
+
+constexpr int64_t kNever = int64_t{1} << 62;
 
 INHOUSE_INLINE __m512i DotBytes(__m512i acc, __m512i u8, __m512i s8) {
 #if defined(INHOUSE_EMULATED_ISA)
