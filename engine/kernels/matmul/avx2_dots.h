@@ -5,7 +5,8 @@
 //   Sum<F, kHalf, S, R, C>(block, g, c0, x, sum): sum[r][c] = sum of (code - F::kOffset) * x over
 //   the columns of the group g of `block`, or of one half of it; for R rows of a strip of S, from
 //   the vector c0 on. `x` stands at the group's first record plus four times the first row.
-// Exact sums have no order, so tiles of any shape give the same bits.
+// and the numbers of rows (kDirectHalves: of formats with halves) from which a copy of the codes
+// pays. Exact sums have no order, so tiles of any shape give the same bits.
 #pragma once
 
 #include <immintrin.h>
@@ -29,6 +30,8 @@ template <int kPlanes>
 struct Chains {
   using Record = PlaneRecord<kPlanes>;
   static constexpr int kTileRows = kPlanes == 1 ? 6 : 3;
+  static constexpr int kDirectRows = 18;
+  static constexpr int kDirectHalves = kPlanes == 1 ? 12 : 4;
   static constexpr int Columns(int rows) { return rows <= (kPlanes == 1 ? 2 : 1) ? 4 : 2; }
 
   // sum = one record, or half of one; `record` counts from the beginning of the block.

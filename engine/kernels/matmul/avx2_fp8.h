@@ -38,6 +38,9 @@ constexpr float kDown = 0x1p-120F;
 constexpr int64_t kFlagBytes = 64;
 // Columns that are decoded at a time for many rows.
 constexpr int64_t kDecodeColumns = 128;
+// Up to so many rows take a panel as it is, kTileRows at a time.
+constexpr int64_t kDirectRows = 18;  // beyond, subnormal weights would cost some CPUs too much
+constexpr int kTileRows = 3;
 
 template <int kGroupColumns, bool kScaled>
 struct Fp8Kernel {
@@ -111,13 +114,13 @@ struct Fp8Kernel {
     }
   }
 
-  // All of a panel for a strip of R rows, decoded in registers.
-  template <int R>
-  [[gnu::noinline]] static void RunDirect(const PanelProduct& p) {
+  // All of a panel for R of the S rows of a strip, decoded in registers; `x` stands at the first of
+  // the R, which is row m of the product.
+  template <int S, int R>
+  [[gnu::noinline]] static void RunTile(const PanelProduct& p, const float* x, int64_t m) {
     alignas(64) float sums[static_cast<size_t>(R) * kPanelRows] = {};
     constexpr int C = kPanelVectors;
     const std::byte* group = p.panel + kFlagBytes;
-    const auto* x = reinterpret_cast<const float*>(p.x);
     for (int64_t begin = 0; begin < p.k; begin += kGroupColumns) {
       const int64_t n = p.k - begin < kGroupColumns ? p.k - begin : kGroupColumns;
       Tile<R, C> acc;
@@ -133,26 +136,58 @@ struct Fp8Kernel {
           for (int i = 0; i < 4; ++i) {
 #pragma GCC unroll 4
             for (int r = 0; r < R; ++r) {
-              AddProduct(w[i], _mm256_broadcast_ss(x + i * R + r), acc[r][c]);
+              AddProduct(w[i], _mm256_broadcast_ss(x + i * S + r), acc[r][c]);
             }
           }
         }
         codes += kWordBytes;
-        x += 4 * R;
+        x += 4 * S;
       }
       Flush<false, R, C>(acc, group, 0, sums);
       group += kGroupBytes;
     }
-    GiveBack(x, R, sums);
-    StoreRows(p, 0, R, sums);
+    GiveBack(x, S, R, sums);
+    StoreRows(p, m, R, sums);
   }
 
-  // Multiplies the sums by the factors of a strip.
-  static void GiveBack(const float* factors, int64_t rows, float* sums) {
+  template <int S>
+  static void RunStrip(const PanelProduct& p, const float* x, int64_t m) {
+    constexpr int kFirst = S < kTileRows ? S : kTileRows;
+    RunTile<S, kFirst>(p, x, m);
+    if constexpr (S > kFirst) RunTile<S, S - kFirst>(p, x + kFirst, m + kFirst);
+  }
+
+  static void RunDirect(const PanelProduct& p) {
+    for (int64_t m = 0; m < p.m; m += kStripRows) {
+      const auto* x = reinterpret_cast<const float*>(p.x + m / kStripRows * ScaledStripBytes(p.k));
+      switch (p.m - m) {
+        case 1:
+          RunStrip<1>(p, x, m);
+          break;
+        case 2:
+          RunStrip<2>(p, x, m);
+          break;
+        case 3:
+          RunStrip<3>(p, x, m);
+          break;
+        case 4:
+          RunStrip<4>(p, x, m);
+          break;
+        case 5:
+          RunStrip<5>(p, x, m);
+          break;
+        default:
+          RunStrip<6>(p, x, m);
+      }
+    }
+  }
+
+  // Multiplies the sums by the factors of a strip of that many rows.
+  static void GiveBack(const float* factors, int64_t strip, int64_t rows, float* sums) {
     for (int64_t r = 0; r < rows; ++r) {
       for (int64_t i = 0; i < kPanelRows; ++i) {
         float& sum = sums[r * kPanelRows + i];
-        sum = sum * factors[r] * factors[rows + r];
+        sum = sum * factors[r] * factors[strip + r];
       }
     }
   }
@@ -244,18 +279,14 @@ struct Fp8Kernel {
     for (int64_t m = m0; m < m1; m += kStripRows) {
       const int64_t rows = m1 - m < kStripRows ? m1 - m : kStripRows;
       const auto* x = reinterpret_cast<const float*>(p.x + m / kStripRows * strip_bytes);
-      GiveBack(x + (p.k + 3) / 4 * 4 * rows, rows, sums);
+      GiveBack(x + (p.k + 3) / 4 * 4 * rows, rows, rows, sums);
       StoreRows(p, m, rows, sums);
       sums += kStripSums;
     }
   }
 
   static void Run(const PanelProduct& p) {
-    if (p.m <= kDirectRows && p.panel[0] == std::byte{0}) {
-      if (p.m == 1) return RunDirect<1>(p);
-      if (p.m == 2) return RunDirect<2>(p);
-      return RunDirect<3>(p);
-    }
+    if (p.m <= kDirectRows && p.panel[0] == std::byte{0}) return RunDirect(p);
     constexpr int64_t kRows = kChunkStrips * kStripRows;
     for (int64_t m = 0; m < p.m; m += kRows) Chunk(p, m, p.m - m < kRows ? p.m : m + kRows);
   }

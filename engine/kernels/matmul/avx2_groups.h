@@ -265,23 +265,13 @@ template <typename Dot, typename F, const StripLayout& kLayout>
 struct GroupKernel : GroupPanels<F, kLayout> {
   using Panels = GroupPanels<F, kLayout>;
   using U = Unpacked<F>;
+  // Decoding again for each few rows is quicker than a copy, up to here.
+  static constexpr int64_t kDirectRows = F::kHalves == 1 ? Dot::kDirectRows : Dot::kDirectHalves;
   static constexpr int64_t kUnpackBlocks = kUnpackColumns / Panels::kBlockColumns;
   static constexpr int64_t kUnpackBytes = kUnpackColumns / Panels::kGroupColumns * U::kBytes;
 
   static int64_t ScratchBytes(int64_t /*k*/) {
     return kUnpackBytes + kChunkStrips * kStripSums * static_cast<int64_t>(sizeof(float));
-  }
-
-  static void Direct(const PanelProduct& p) {
-    alignas(64) float sums[kDirectRows * kPanelRows];
-    if (p.m == 1) {
-      RunDirect<Dot, F, 1>(p.panel, p.x, Panels::Blocks(p.k), sums);
-    } else if (p.m == 2) {
-      RunDirect<Dot, F, 2>(p.panel, p.x, Panels::Blocks(p.k), sums);
-    } else {
-      RunDirect<Dot, F, 3>(p.panel, p.x, Panels::Blocks(p.k), sums);
-    }
-    StoreRows(p, 0, p.m, sums);
   }
 
   // The rows [m0, m1), at most kChunkStrips strips.
@@ -313,7 +303,7 @@ struct GroupKernel : GroupPanels<F, kLayout> {
   }
 
   static void Run(const PanelProduct& p) {
-    if (p.m <= kDirectRows) return Direct(p);
+    if (p.m <= kDirectRows) return DirectKernel<Dot, F, kLayout>::Run(p);
     constexpr int64_t kRows = kChunkStrips * kStripRows;
     for (int64_t m = 0; m < p.m; m += kRows) Chunk(p, m, p.m - m < kRows ? p.m : m + kRows);
   }

@@ -105,9 +105,7 @@ template <int R, int C, typename Load, typename Add>
   }
 }
 
-// Up to kDirectRows rows take a panel as it is, decoded in registers; more take it from L1, where a
-// part of it is decoded once for kChunkStrips strips.
-constexpr int kDirectRows = 3;
+// A part of a panel that was decoded once, in L1, serves so many strips.
 constexpr int64_t kChunkStrips = 32;
 constexpr int64_t kStripSums = int64_t{kStripRows} * kPanelRows;
 

@@ -22,6 +22,8 @@ template <int kPlanes>
 struct Vnni {
   using Record = PlaneRecord<kPlanes>;
   static constexpr int kTileRows = kPlanes == 1 ? 6 : 3;
+  static constexpr int kDirectRows = 36;
+  static constexpr int kDirectHalves = kPlanes == 1 ? 12 : 4;
   static constexpr int Columns(int rows) { return rows <= (kPlanes == 1 ? 2 : 1) ? 4 : 2; }
 
   // acc[plane] += the record, or half of it.
