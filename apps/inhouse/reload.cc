@@ -81,7 +81,7 @@ absl::Status Reload::ReloadTls(const ServeSettings& wanted) {
 // Beside the one that answers. What was not taken over counts as changed the next time, too.
 absl::Status Reload::ReloadModel(ServeSettings wanted) {
   INHOUSE_RETURN_IF_ERROR(SetAdapters(&wanted));
-  INHOUSE_RETURN_IF_ERROR(ReadDiskKey(&wanted));
+  INHOUSE_RETURN_IF_ERROR(SetUpKvCache(&wanted));
   model_server::SwapRequest request{
       .model = wanted.engine.model, .trusted = true, .options = wanted.engine};
   const std::vector<engine::AdapterSource>& stay = wanted.engine.adapters;

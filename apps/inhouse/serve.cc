@@ -125,7 +125,7 @@ absl::Status Serve(ServeSettings flags,
     flags.app.served_names = {flags.engine.model.substr(0, flags.engine.model.find('@'))};
   }
   INHOUSE_RETURN_IF_ERROR(SetAdapters(&flags));
-  INHOUSE_RETURN_IF_ERROR(ReadDiskKey(&flags));
+  INHOUSE_RETURN_IF_ERROR(SetUpKvCache(&flags));
   const engine::EngineOptions asked = flags.engine;
   const auto loader =
       std::make_shared<ServeLoader>(RootOf(flags.model_root, IsLoopback(flags.server.host)));
@@ -276,6 +276,10 @@ VerbRun SetUpServe(CLI::App& app) {
   AddListenFlags(app, flags.get());
   AddGuardFlags(app, &flags->guard);
   AddAdapterFlags(app, flags.get());
+  app.add_option("--kv-gib", flags->kv_gib,
+                 "GiB for the keys and values of all conversations, set aside at the start "
+                 "(default: four whole contexts, or half of what memory is left)")
+      ->check(CLI::Range(0.001, 1e6));
   app.add_option("--max-sequences", flags->engine.max_sequences,
                  "answers that are made at the same time")
       ->capture_default_str()

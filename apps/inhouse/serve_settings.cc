@@ -73,6 +73,7 @@ void VisitModel(Visitor& visit, ServeSettings& s) {
   visit.Int("prefill_chunk", s.engine.prefill_chunk, {1, 65536});
   visit.Number("step_ms", s.engine.step_ms, {1, 60000});
   visit.Flag("prefix_cache", s.engine.prefix_cache);
+  visit.Number("kv_gib", s.kv_gib, {0, 1e6});
   visit.Text("kv_disk", s.engine.kv_disk);
   visit.Number("kv_disk_gib", s.kv_disk_gib, kDiskGib);
   visit.Text("kv_disk_key", s.kv_disk_key_file);
@@ -264,13 +265,15 @@ std::vector<absl::Status> CheckFiles(const ServeSettings& settings) {
     if (!tls.ok()) problems.push_back(tls.status());
   }
   ServeSettings copy = settings;
-  if (absl::Status status = ReadDiskKey(&copy); !status.ok()) problems.push_back(std::move(status));
+  if (absl::Status status = SetUpKvCache(&copy); !status.ok())
+    problems.push_back(std::move(status));
   return problems;
 }
 
-absl::Status ReadDiskKey(ServeSettings* settings) {
+absl::Status SetUpKvCache(ServeSettings* settings) {
   const std::string& directory = settings->engine.kv_disk;
   const std::string& path = settings->kv_disk_key_file;
+  settings->engine.kv_bytes = static_cast<int64_t>(settings->kv_gib * double{1 << 30});
   settings->engine.kv_disk_bytes = static_cast<int64_t>(settings->kv_disk_gib * double{1 << 30});
   if (directory.empty()) return absl::OkStatus();
   if (path.empty()) {
@@ -351,6 +354,7 @@ void TakeModel(const ServeSettings& from, ServeSettings* to) {
   to->engine = from.engine;
   to->adapters = from.adapters;
   to->adapter_mib = from.adapter_mib;
+  to->kv_gib = from.kv_gib;
   to->kv_disk_key_file = from.kv_disk_key_file;
   to->kv_disk_gib = from.kv_disk_gib;
 }

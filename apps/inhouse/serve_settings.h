@@ -37,6 +37,7 @@ struct ServeSettings {
   std::string batches_dir = {};  // "" = no files and no batches
   std::string record_dir = {};   // "" = no answer is kept
   double record_gib = 10;
+  double kv_gib = 0;  // 0: four whole contexts, or half of what memory is left
   std::string kv_disk_key_file = {};
   double kv_disk_gib = 10;
   size_t body_mib_max = 32;
@@ -64,8 +65,9 @@ absl::Status LoadSettings(const std::string& path, ServeSettings* settings);
 // wrong.
 std::vector<absl::Status> CheckFiles(const ServeSettings& settings);
 
-// Reads the secret of the disk tier, if there is one, from its file, and sets the tier's size.
-absl::Status ReadDiskKey(ServeSettings* settings);
+// Sets the sizes of the cache of keys and values, in memory and on disk, and reads the secret of
+// the disk tier, if there is one, from its file.
+absl::Status SetUpKvCache(ServeSettings* settings);
 
 // As TOML, every field with its value.
 std::string FormatSettings(const ServeSettings& settings);

@@ -49,7 +49,8 @@ class ServerCache(unittest.TestCase):
         with open(cls.key, "w", encoding="ascii", opener=lambda *a: os.open(*a, 0o600)) as file:
             file.write(os.urandom(32).hex() + "\n")
         cls.flags = ("--kv-disk", cls.disk, "--kv-disk-key", cls.key)
-        with Serving(*cls.flags) as server:
+        with Serving(*cls.flags, "--kv-gib", "0.25") as server:
+            cls.plan = server.stderr()
             cls.first = ask(server)
             cls.again = ask(server)
             cls.salted = ask(server, cache_salt="mine")
@@ -66,6 +67,9 @@ class ServerCache(unittest.TestCase):
         for directory, _, names in os.walk(self.disk):
             found += [os.path.join(directory, name) for name in names if name.endswith(".inhouse-kv")]
         return found
+
+    def test_the_cache_has_the_size_that_was_asked_for(self):
+        self.assertRegex(self.plan, r"\+ KV 25[56]\.\d MiB ")
 
     def test_a_known_beginning_is_not_computed_again(self):
         self.assertEqual(cached(self.first), 0)
@@ -166,6 +170,7 @@ class ServerCache(unittest.TestCase):
             with open(path, "w", encoding="ascii", opener=lambda p, flags, mode=mode: os.open(p, flags, mode)) as file:
                 file.write(text)
         for flags, words in (
+                (("--kv-gib", "100000"), "KV 100000.00 GiB"),
                 (("--kv-disk", self.disk), "--kv-disk-key"),
                 (("--kv-disk", self.disk, "--kv-disk-key", open_key), "chmod 600"),
                 (("--kv-disk", self.disk, "--kv-disk-key", short_key), "at least 32 bytes"),
