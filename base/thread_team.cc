@@ -231,7 +231,8 @@ bool ThreadTeam::SomeoneLostItsCpu(const TeamMember& self, std::vector<int64_t>*
   if (before.empty()) return false;
   int idle = -sleepers_.load();  // who sleeps at the barrier has lost nothing
   for (size_t i = 0; i < clocks_.size(); ++i) {
-    const bool ran = now[i] - before[i] > (now.back() - before.back()) / 2;
+    // Where the clock of another thread cannot be read, it is always zero.
+    const bool ran = now[i] == 0 || now[i] - before[i] > (now.back() - before.back()) / 2;
     if (!ran && static_cast<int>(i) != self.index()) ++idle;
   }
   return idle > 0;

@@ -2,9 +2,10 @@
 //
 // The engine runs a whole forward pass as one Run(): every member calls the same ops with the same
 // arguments, takes its part of the work by its index, and meets the others at Barrier() where one
-// phase reads what another wrote. Waiting spins for a few microseconds (a futex wake-up costs tens
-// of microseconds, a decode step has hundreds of barriers) and then sleeps, so an idle team costs
-// nothing and an oversubscribed one makes progress.
+// phase reads what another wrote. At a barrier a member spins as long as the others work (a futex
+// wake-up costs tens of microseconds, a decode step has hundreds of barriers) and sleeps when one
+// of them has lost its CPU, so an oversubscribed team makes progress; between two runs it sleeps
+// after some microseconds, so an idle one costs nothing.
 #pragma once
 
 #include <atomic>

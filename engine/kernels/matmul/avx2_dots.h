@@ -2,8 +2,8 @@
 // exact. Only for the AVX2 and AVX-VNNI translation units.
 //
 // A dot type has the record of x that it takes and
-//   Sum<F, kHalf, S, R, C>(block, g, c0, x, sum): sum[r][c] = sum of (code - F::kOffset) * x over
-//   the columns of the group g of `block`, or of one half of it; for R rows of a strip of S, from
+//   Sum<F, kHalf, R, C>(block, g, c0, x, strip, sum): sum[r][c] = sum of (code - F::kOffset) * x
+//   over the columns of the group g of `block`, or of one half of it; for R rows of a strip, from
 //   the vector c0 on. `x` stands at the group's first record plus four times the first row.
 // and the numbers of rows (kDirectHalves: of formats with halves) from which a copy of the codes
 // pays. Exact sums have no order, so tiles of any shape give the same bits.
@@ -35,14 +35,15 @@ struct Chains {
   static constexpr int Columns(int rows) { return rows <= (kPlanes == 1 ? 2 : 1) ? 4 : 2; }
 
   // sum = one record, or half of one; `record` counts from the beginning of the block.
-  template <typename F, int kHalf, int S, int R, int C>
+  template <typename F, int kHalf, int R, int C>
   [[gnu::always_inline]] static void AddRecord(const std::byte* block, int record, int c0,
-                                               const std::byte* x, IntTile<R, C>& sum) {
+                                               const std::byte* x, int64_t strip,
+                                               IntTile<R, C>& sum) {
     constexpr int kCentre = F::kOffset + F::kRecentre;
     if (kHalf != 1 && c0 == 0) F::Touch(block, record);
     IntTile<R, C> acc[size_t{kPlanes}];
     const auto lanes = [&](int p, int r) {
-      return Broadcast(x + (Record::kLanes + 12 * p + 4 * (kHalf + 1)) * S + 4 * r);
+      return Broadcast(x + (Record::kLanes + 12 * p + 4 * (kHalf + 1)) * strip + 4 * r);
     };
 #pragma GCC unroll 2
     for (int p = 0; p < kPlanes; ++p) {
@@ -57,7 +58,7 @@ struct Chains {
     }
     Unrolled<FirstQuad(kHalf), EndQuad(kHalf)>([&](int i) __attribute__((always_inline)) {
       const int q = kHalf == kWhole ? i / 2 + i % 2 * 4 : i;  // both nibbles of a word together
-      const std::byte* xq = x + (Record::kCodes + 4 * kPlanes * q) * S;
+      const std::byte* xq = x + (Record::kCodes + 4 * kPlanes * q) * strip;
       IntRow<C> b;
       if constexpr (kPlanes == 1) {
         ForEachPair<R, C>(
@@ -72,7 +73,7 @@ struct Chains {
         for (int p = 0; p < kPlanes; ++p) {
 #pragma GCC unroll 8
           for (int r = 0; r < R; ++r) {
-            const __m256i a = Broadcast(xq + 4 * p * S + 4 * r);
+            const __m256i a = Broadcast(xq + 4 * p * strip + 4 * r);
 #pragma GCC unroll 8
             for (int c = 0; c < C; ++c) Add16(_mm256_maddubs_epi16(b[c], a), acc[p][r][c]);
           }
@@ -101,19 +102,19 @@ struct Chains {
     }
   }
 
-  template <typename F, int kHalf, int S, int R, int C>
+  template <typename F, int kHalf, int R, int C>
   [[gnu::always_inline]] static void Sum(const std::byte* block, int g, int c0, const std::byte* x,
-                                         IntTile<R, C>& sum) {
+                                         int64_t strip, IntTile<R, C>& sum) {
     if constexpr (F::kGroupRecords == 1) {
-      AddRecord<F, kHalf, S, R, C>(block, g, c0, x, sum);
+      AddRecord<F, kHalf, R, C>(block, g, c0, x, strip, sum);
     } else {
       // The sums of the group stay in memory: the registers are full of 16-bit ones.
       alignas(32) __m256i total[static_cast<size_t>(R * C)];
       __m256i* at = total;
       asm("" : "+r"(at));
       for (int i = 0; i < F::kGroupRecords; ++i) {
-        AddRecord<F, kHalf, S, R, C>(block, g * F::kGroupRecords + i, c0, x, sum);
-        x += Record::kBytes * S;
+        AddRecord<F, kHalf, R, C>(block, g * F::kGroupRecords + i, c0, x, strip, sum);
+        x += Record::kBytes * strip;
 #pragma GCC unroll 16
         for (int t = 0; t < R * C; ++t) {
           const __m256i s = sum[t / C][t % C];
@@ -134,9 +135,9 @@ struct Words {
   static constexpr int kTileRows = 6;
   static constexpr int Columns(int rows) { return rows <= 2 ? 4 : 2; }
 
-  template <typename F, int kHalf, int S, int R, int C>
+  template <typename F, int kHalf, int R, int C>
   [[gnu::always_inline]] static void Sum(const std::byte* block, int g, int c0, const std::byte* x,
-                                         IntTile<R, C>& sum) {
+                                         int64_t strip, IntTile<R, C>& sum) {
 #pragma GCC unroll 8
     for (int r = 0; r < R; ++r) {
 #pragma GCC unroll 8
@@ -147,11 +148,11 @@ struct Words {
 #pragma GCC unroll 16
       for (int p = 0; p < kGroup / 2; ++p) {
         ForEachPair<R, C>(
-            x + (Record::kCodes + 4 * p) * S,
+            x + (Record::kCodes + 4 * p) * strip,
             [&](int c) { return F::Pair(block, g * F::kGroupRecords + i, p, c0 + c); },
             [&](int r, int c, __m256i a, __m256i w) { Add32(_mm256_madd_epi16(w, a), sum[r][c]); });
       }
-      x += Record::kBytes * S;
+      x += Record::kBytes * strip;
     }
   }
 };

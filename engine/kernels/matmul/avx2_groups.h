@@ -27,12 +27,12 @@ namespace inhouse::engine::avx2 {
 namespace {
 
 // sums[r][c] += (sum[r][c] * x_scale[r]) * d[c] + x_sum[r] * m[c]
-template <typename Dot, typename F, int kHalf, int S, int R, int C>
+template <typename Dot, typename F, int kHalf, int R, int C>
 [[gnu::always_inline]] inline void AddHalf(const std::byte* block, int g, int c0,
-                                           const std::byte* x, float* sums) {
+                                           const std::byte* x, int64_t strip, float* sums) {
   using Record = typename Dot::Record;
   IntTile<R, C> sum;
-  Dot::template Sum<F, F::kHalves == 1 ? kWhole : kHalf, S, R, C>(block, g, c0, x, sum);
+  Dot::template Sum<F, F::kHalves == 1 ? kWhole : kHalf, R, C>(block, g, c0, x, strip, sum);
   FloatRow<C> d;
   FloatRow<C> m;
 #pragma GCC unroll 8
@@ -42,14 +42,14 @@ template <typename Dot, typename F, int kHalf, int S, int R, int C>
   }
 #pragma GCC unroll 8
   for (int r = 0; r < R; ++r) {
-    const __m256 scale = BroadcastFloat(x + Record::kScale * S + 4 * r);
+    const __m256 scale = BroadcastFloat(x + Record::kScale * strip + 4 * r);
 #pragma GCC unroll 8
     for (int c = 0; c < C; ++c) {
       float* to = sums + r * kPanelRows + 8 * c;
       __m256 base = _mm256_load_ps(to);
       if constexpr (F::kHasMin) {
         const int field = F::kHalves == 1 ? Record::kScaledSum : Record::kScaledHalfs + 4 * kHalf;
-        base = _mm256_fmadd_ps(BroadcastFloat(x + field * S + 4 * r), m[c], base);
+        base = _mm256_fmadd_ps(BroadcastFloat(x + field * strip + 4 * r), m[c], base);
       }
       const __m256 product = _mm256_mul_ps(_mm256_cvtepi32_ps(sum[r][c]), scale);
       _mm256_store_ps(to, _mm256_fmadd_ps(product, d[c], base));
@@ -57,24 +57,14 @@ template <typename Dot, typename F, int kHalf, int S, int R, int C>
   }
 }
 
-template <typename Dot, typename F, int S, int R>
-[[gnu::always_inline]] inline void AddRows(const std::byte* block, int g, const std::byte* x,
-                                           float* sums) {
+// A group of R rows of a strip; `x` stands at the first of them, `strip` is the number of its rows.
+template <typename Dot, typename F, int R>
+[[gnu::always_inline]] inline void AddGroup(const std::byte* block, int g, const std::byte* x,
+                                            int64_t strip, float* sums) {
   constexpr int C = Dot::Columns(R);
   for (int c = 0; c < kPanelVectors; c += C) {
-    AddHalf<Dot, F, 0, S, R, C>(block, g, c, x, sums + 8 * c);
-    if constexpr (F::kHalves == 2) AddHalf<Dot, F, 1, S, R, C>(block, g, c, x, sums + 8 * c);
-  }
-}
-
-// A group of a strip of S rows, in tiles of at most Dot::kTileRows.
-template <typename Dot, typename F, int S>
-[[gnu::always_inline]] inline void AddGroup(const std::byte* block, int g, const std::byte* x,
-                                            float* sums) {
-  constexpr int kFirst = S < Dot::kTileRows ? S : Dot::kTileRows;
-  AddRows<Dot, F, S, kFirst>(block, g, x, sums);
-  if constexpr (S > kFirst) {
-    AddRows<Dot, F, S, S - kFirst>(block, g, x + 4 * kFirst, sums + kFirst * kPanelRows);
+    AddHalf<Dot, F, 0, R, C>(block, g, c, x, strip, sums + 8 * c);
+    if constexpr (F::kHalves == 2) AddHalf<Dot, F, 1, R, C>(block, g, c, x, strip, sums + 8 * c);
   }
 }
 
@@ -88,20 +78,20 @@ struct Streamed : F {
   }
 };
 
-// All of a panel for one strip, decoded in registers.
-template <typename Dot, typename F, int S>
+// All of a panel for R rows of a strip, decoded in registers.
+template <typename Dot, typename F, int R>
 [[gnu::noinline]] void RunDirect(const std::byte* panel, const std::byte* x, int64_t blocks,
-                                 float* sums) {
-  constexpr int64_t kXGroup = Dot::Record::kBytes * F::kGroupRecords * S;
+                                 int64_t strip, float* sums) {
+  const int64_t x_group = Dot::Record::kBytes * F::kGroupRecords * strip;
   constexpr bool kInPairs = F::kBlockGroups % 2 == 0;  // so that Quad knows a group's parity
-  std::memset(sums, 0, sizeof(float) * S * kPanelRows);
+  std::memset(sums, 0, sizeof(float) * R * kPanelRows);
   for (int64_t block = 0; block < blocks; ++block) {
     for (int g = 0; g < F::kBlockGroups; g += kInPairs ? 2 : 1) {
-      AddGroup<Dot, Streamed<F>, S>(panel, g, x, sums);
-      x += kXGroup;
+      AddGroup<Dot, Streamed<F>, R>(panel, g, x, strip, sums);
+      x += x_group;
       if constexpr (kInPairs) {
-        AddGroup<Dot, Streamed<F>, S>(panel, g + 1, x, sums);
-        x += kXGroup;
+        AddGroup<Dot, Streamed<F>, R>(panel, g + 1, x, strip, sums);
+        x += x_group;
       }
     }
     panel += F::kBlockBytes;
@@ -155,35 +145,53 @@ struct Unpacked {
   }
 };
 
-// `groups` unpacked groups for one strip; continues `sums`.
-template <typename Dot, typename U, int S>
+// `groups` unpacked groups for R rows of a strip; continues `sums`.
+template <typename Dot, typename U, int R>
 [[gnu::noinline]] void RunUnpacked(const std::byte* unpacked, const std::byte* x, int64_t groups,
-                                   float* sums) {
+                                   int64_t strip, float* sums) {
   for (int64_t g = 0; g < groups; ++g) {
-    AddGroup<Dot, U, S>(unpacked, 0, x, sums);
+    AddGroup<Dot, U, R>(unpacked, 0, x, strip, sums);
     unpacked += U::kBytes;
-    x += Dot::Record::kBytes * U::kGroupRecords * S;
+    x += Dot::Record::kBytes * U::kGroupRecords * strip;
   }
 }
 
-template <typename Dot, typename U>
-void RunUnpackedRows(int64_t rows, const std::byte* unpacked, const std::byte* x, int64_t groups,
-                     float* sums) {
-  switch (rows) {
-    case 1:
-      return RunUnpacked<Dot, U, 1>(unpacked, x, groups, sums);
-    case 2:
-      return RunUnpacked<Dot, U, 2>(unpacked, x, groups, sums);
-    case 3:
-      return RunUnpacked<Dot, U, 3>(unpacked, x, groups, sums);
-    case 4:
-      return RunUnpacked<Dot, U, 4>(unpacked, x, groups, sums);
-    case 5:
-      return RunUnpacked<Dot, U, 5>(unpacked, x, groups, sums);
-    default:
-      return RunUnpacked<Dot, U, 6>(unpacked, x, groups, sums);
+using TileFunction = void (*)(const std::byte* weights, const std::byte* x, int64_t count,
+                              int64_t strip, float* sums);
+
+// The tiles of 1, 2, ... kMax rows of a kind.
+template <typename Tiles, int kMax>
+struct TileTable {
+  TileFunction of[static_cast<size_t>(kMax + 1)];
+  constexpr TileTable() : of{} { Fill<1>(); }
+  template <int R>
+  constexpr void Fill() {
+    of[R] = Tiles::template kRun<R>;
+    if constexpr (R < kMax) Fill<R + 1>();
   }
-}
+
+  // A strip, in tiles of nearly the same size.
+  void Run(const std::byte* weights, const std::byte* x, int64_t count, int64_t strip,
+           float* sums) const {
+    const int64_t tiles = (strip + kMax - 1) / kMax;
+    for (int64_t i = 0, row = 0; i < tiles; ++i) {
+      const int64_t rows = strip / tiles + (i < strip % tiles ? 1 : 0);
+      of[rows](weights, x + 4 * row, count, strip, sums + row * kPanelRows);
+      row += rows;
+    }
+  }
+};
+
+template <typename Dot, typename F>
+struct DirectTiles {
+  template <int R>
+  static constexpr TileFunction kRun = RunDirect<Dot, F, R>;
+};
+template <typename Dot, typename U>
+struct UnpackedTiles {
+  template <int R>
+  static constexpr TileFunction kRun = RunUnpacked<Dot, U, R>;
+};
 
 // Columns that are unpacked at a time.
 constexpr int64_t kUnpackColumns = 256;
@@ -229,29 +237,14 @@ struct DirectKernel : GroupPanels<F, kLayout> {
 
   static int64_t ScratchBytes(int64_t /*k*/) { return 0; }
 
-  static void RunStrip(int64_t rows, const PanelProduct& p, const std::byte* x, float* sums) {
-    const int64_t blocks = Panels::Blocks(p.k);
-    switch (rows) {
-      case 1:
-        return RunDirect<Dot, F, 1>(p.panel, x, blocks, sums);
-      case 2:
-        return RunDirect<Dot, F, 2>(p.panel, x, blocks, sums);
-      case 3:
-        return RunDirect<Dot, F, 3>(p.panel, x, blocks, sums);
-      case 4:
-        return RunDirect<Dot, F, 4>(p.panel, x, blocks, sums);
-      case 5:
-        return RunDirect<Dot, F, 5>(p.panel, x, blocks, sums);
-      default:
-        return RunDirect<Dot, F, 6>(p.panel, x, blocks, sums);
-    }
-  }
+  static constexpr TileTable<DirectTiles<Dot, F>, Dot::kTileRows> kTiles{};
 
   static void Run(const PanelProduct& p) {
     alignas(64) float sums[kStripSums];
     for (int64_t m0 = 0; m0 < p.m; m0 += kStripRows) {
       const int64_t rows = p.m - m0 < kStripRows ? p.m - m0 : kStripRows;
-      RunStrip(rows, p, p.x + m0 / kStripRows * kLayout.strip_bytes(p.k), sums);
+      kTiles.Run(p.panel, p.x + m0 / kStripRows * kLayout.strip_bytes(p.k), Panels::Blocks(p.k),
+                 rows, sums);
       StoreRows(p, m0, rows, sums);
     }
   }
@@ -274,6 +267,8 @@ struct GroupKernel : GroupPanels<F, kLayout> {
     return kUnpackBytes + kChunkStrips * kStripSums * static_cast<int64_t>(sizeof(float));
   }
 
+  static constexpr TileTable<UnpackedTiles<Dot, U>, Dot::kTileRows> kTiles{};
+
   // The rows [m0, m1), at most kChunkStrips strips.
   static void Chunk(const PanelProduct& p, int64_t m0, int64_t m1) {
     std::byte* unpacked = p.scratch;
@@ -292,7 +287,7 @@ struct GroupKernel : GroupPanels<F, kLayout> {
         const int64_t rows = m1 - m < kStripRows ? m1 - m : kStripRows;
         const std::byte* x = p.x + m / kStripRows * strip_bytes +
                              begin * Panels::kBlockColumns / kGroup * Dot::Record::kBytes * rows;
-        RunUnpackedRows<Dot, U>(rows, unpacked, x, blocks * F::kBlockGroups, to);
+        kTiles.Run(unpacked, x, blocks * F::kBlockGroups, rows, to);
         to += kStripSums;
       }
     }

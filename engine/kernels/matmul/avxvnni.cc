@@ -27,9 +27,10 @@ struct Vnni {
   static constexpr int Columns(int rows) { return rows <= (kPlanes == 1 ? 2 : 1) ? 4 : 2; }
 
   // acc[plane] += the record, or half of it.
-  template <typename F, int kHalf, int S, int R, int C>
+  template <typename F, int kHalf, int R, int C>
   [[gnu::always_inline]] static void AddRecord(const std::byte* block, int record, int c0,
-                                               const std::byte* x, IntTile<R, C>* acc) {
+                                               const std::byte* x, int64_t strip,
+                                               IntTile<R, C>* acc) {
     if (kHalf != 1 && c0 == 0) F::Touch(block, record);
     if constexpr (F::kOffset != 0) {
 #pragma GCC unroll 2
@@ -37,7 +38,7 @@ struct Vnni {
 #pragma GCC unroll 8
         for (int r = 0; r < R; ++r) {
           const __m256i lanes =
-              Broadcast(x + (Record::kLanes + 12 * p + 4 * (kHalf + 1)) * S + 4 * r);
+              Broadcast(x + (Record::kLanes + 12 * p + 4 * (kHalf + 1)) * strip + 4 * r);
           const __m256i offset = _mm256_madd_epi16(lanes, _mm256_set1_epi16(-F::kOffset));
 #pragma GCC unroll 8
           for (int c = 0; c < C; ++c) Add32(offset, acc[p][r][c]);
@@ -46,7 +47,7 @@ struct Vnni {
     }
     Unrolled<FirstQuad(kHalf), EndQuad(kHalf)>([&](int i) __attribute__((always_inline)) {
       const int q = kHalf == kWhole ? i / 2 + i % 2 * 4 : i;
-      const std::byte* xq = x + (Record::kCodes + 4 * kPlanes * q) * S;
+      const std::byte* xq = x + (Record::kCodes + 4 * kPlanes * q) * strip;
       if constexpr (kPlanes == 1) {
         ForEachPair<R, C>(
             xq, [&](int c) { return F::Quad(block, record, q, c0 + c); },
@@ -59,7 +60,7 @@ struct Vnni {
         for (int p = 0; p < kPlanes; ++p) {
 #pragma GCC unroll 8
           for (int r = 0; r < R; ++r) {
-            const __m256i a = Broadcast(xq + 4 * p * S + 4 * r);
+            const __m256i a = Broadcast(xq + 4 * p * strip + 4 * r);
 #pragma GCC unroll 8
             for (int c = 0; c < C; ++c) DotBytes(b[c], a, acc[p][r][c]);
           }
@@ -68,9 +69,9 @@ struct Vnni {
     });
   }
 
-  template <typename F, int kHalf, int S, int R, int C>
+  template <typename F, int kHalf, int R, int C>
   [[gnu::always_inline]] static void Sum(const std::byte* block, int g, int c0, const std::byte* x,
-                                         IntTile<R, C>& sum) {
+                                         int64_t strip, IntTile<R, C>& sum) {
     IntTile<R, C> acc[size_t{kPlanes}];
 #pragma GCC unroll 2
     for (int p = 0; p < kPlanes; ++p) {
@@ -81,8 +82,8 @@ struct Vnni {
       }
     }
     for (int i = 0; i < F::kGroupRecords; ++i) {
-      AddRecord<F, kHalf, S, R, C>(block, g * F::kGroupRecords + i, c0, x, acc);
-      x += Record::kBytes * S;
+      AddRecord<F, kHalf, R, C>(block, g * F::kGroupRecords + i, c0, x, strip, acc);
+      x += Record::kBytes * strip;
     }
 #pragma GCC unroll 8
     for (int r = 0; r < R; ++r) {
