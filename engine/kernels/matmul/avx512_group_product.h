@@ -13,6 +13,7 @@ constexpr int kGroup = 32;
 // Computed at a time for all rows: a chunk of the panel and of a strip stay in the first-level
 // cache.
 constexpr int kChunkGroups = 16;
+
 // By the number of rows, 1..kTileRows.
 template <typename F, typename L>
 struct GroupTiles {
