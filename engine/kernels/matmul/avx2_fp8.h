@@ -114,10 +114,11 @@ struct Fp8Kernel {
     }
   }
 
-  // All of a panel for R of the S rows of a strip, decoded in registers; `x` stands at the first of
-  // the R, which is row m of the product.
-  template <int S, int R>
-  [[gnu::noinline]] static void RunTile(const PanelProduct& p, const float* x, int64_t m) {
+  // All of a panel for R rows of a strip, decoded in registers; `x` stands at the first of them,
+  // which is row m of the product.
+  template <int R>
+  [[gnu::noinline]] static void RunTile(const PanelProduct& p, const float* x, int64_t strip,
+                                        int64_t m) {
     alignas(64) float sums[static_cast<size_t>(R) * kPanelRows] = {};
     constexpr int C = kPanelVectors;
     const std::byte* group = p.panel + kFlagBytes;
@@ -136,48 +137,29 @@ struct Fp8Kernel {
           for (int i = 0; i < 4; ++i) {
 #pragma GCC unroll 4
             for (int r = 0; r < R; ++r) {
-              AddProduct(w[i], _mm256_broadcast_ss(x + i * S + r), acc[r][c]);
+              AddProduct(w[i], _mm256_broadcast_ss(x + i * strip + r), acc[r][c]);
             }
           }
         }
         codes += kWordBytes;
-        x += 4 * S;
+        x += 4 * strip;
       }
       Flush<false, R, C>(acc, group, 0, sums);
       group += kGroupBytes;
     }
-    GiveBack(x, S, R, sums);
+    GiveBack(x, strip, R, sums);
     StoreRows(p, m, R, sums);
   }
 
-  template <int S>
-  static void RunStrip(const PanelProduct& p, const float* x, int64_t m) {
-    constexpr int kFirst = S < kTileRows ? S : kTileRows;
-    RunTile<S, kFirst>(p, x, m);
-    if constexpr (S > kFirst) RunTile<S, S - kFirst>(p, x + kFirst, m + kFirst);
-  }
-
   static void RunDirect(const PanelProduct& p) {
+    constexpr void (*kTiles[])(const PanelProduct&, const float*, int64_t, int64_t) = {
+        RunTile<1>, RunTile<2>, RunTile<3>};
     for (int64_t m = 0; m < p.m; m += kStripRows) {
       const auto* x = reinterpret_cast<const float*>(p.x + m / kStripRows * ScaledStripBytes(p.k));
-      switch (p.m - m) {
-        case 1:
-          RunStrip<1>(p, x, m);
-          break;
-        case 2:
-          RunStrip<2>(p, x, m);
-          break;
-        case 3:
-          RunStrip<3>(p, x, m);
-          break;
-        case 4:
-          RunStrip<4>(p, x, m);
-          break;
-        case 5:
-          RunStrip<5>(p, x, m);
-          break;
-        default:
-          RunStrip<6>(p, x, m);
+      const int64_t strip = p.m - m < kStripRows ? p.m - m : kStripRows;
+      for (int64_t row = 0; row < strip; row += kTileRows) {
+        const int64_t rows = strip - row < kTileRows ? strip - row : kTileRows;
+        kTiles[rows - 1](p, x + row, strip, m + row);
       }
     }
   }

@@ -32,54 +32,41 @@ struct WeightsPlain {
   }
 };
 
-// Some rows of a strip.
-struct FloatTile {
-  const std::byte* w;
-  int64_t steps;
-  const uint32_t* x;  // the first row of the tile in the strip's first substep
-  int64_t strip;      // rows of the strip: words between a word of x and the next
-  float* y;           // [rows][ldy]
-  int64_t ldy;
-  RowMask mask;
-  bool first;   // start from zero, else from y
-  Ahead ahead;  // of the panel, for each step
-};
-
+// acc += the products of a step; x moves on.
 template <typename W, typename Op, int kRows>
-void RunTile(const FloatTile& t) {
-  Accumulators<kRows> acc;
-  LoadAccumulators<kRows>(t.y, t.ldy, t.mask, t.first, acc);
-  const std::byte* w = t.w;
-  const uint32_t* x = t.x;
-  const std::byte* const end = w + t.steps * W::kStepBytes;
-  Ahead ahead = t.ahead;
-  for (; w != end; w += W::kStepBytes) {
-    __m512i v[2 * W::kSub];
-    W::Expand(w, v);
-    ahead.FetchTwo();
-    Unroll<W::kSub>([&](auto s) INHOUSE_INLINE_LAMBDA {
-      Unroll<kRows>([&](auto m) INHOUSE_INLINE_LAMBDA {
-        const __m512i b = Broadcast(x + m);
-        acc.v[2 * m] = Op::Add(acc.v[2 * m], v[2 * s], b);
-        acc.v[2 * m + 1] = Op::Add(acc.v[2 * m + 1], v[2 * s + 1], b);
-      });
-      x += t.strip;
+INHOUSE_INLINE void AddStep(const std::byte* w, const uint32_t*& x, int64_t strip,
+                            Accumulators<kRows>& acc) {
+  __m512i v[2 * W::kSub];
+  W::Expand(w, v);
+  Unroll<W::kSub>([&](auto s) INHOUSE_INLINE_LAMBDA {
+    Unroll<kRows>([&](auto m) INHOUSE_INLINE_LAMBDA {
+      const __m512i b = Broadcast(x + m);
+      acc.v[2 * m] = Op::Add(acc.v[2 * m], v[2 * s], b);
+      acc.v[2 * m + 1] = Op::Add(acc.v[2 * m + 1], v[2 * s + 1], b);
     });
-  }
-  StoreAccumulators<kRows>(t.y, t.ldy, t.mask, acc);
+    x += strip;
+  });
 }
 
-using FloatTileFunction = void (*)(const FloatTile&);
-
-// By the number of rows, 1..kMax.
-template <typename W, typename Op, int kMax>
+template <typename W, typename Op>
 struct FloatTiles {
-  FloatTileFunction of[static_cast<size_t>(kMax + 1)];
-  constexpr FloatTiles() : of{} { Fill<1>(); }
+  static constexpr bool kIsPlain = W::kSub == 1 && W::kStepBytes == 128;
+  // What is expanded needs registers, and shorter tiles cost it nothing.
+  static constexpr int kMax = kIsPlain ? kStripRows : 6;
+
   template <int kRows>
-  constexpr void Fill() {
-    of[kRows] = RunTile<W, Op, kRows>;
-    if constexpr (kRows < kMax) Fill<kRows + 1>();
+  static void Run(const Tile& t) {
+    Accumulators<kRows> acc;
+    LoadAccumulators<kRows>(t.y, t.ldy, t.mask, t.first, acc);
+    const std::byte* w = t.w;
+    const uint32_t* x = t.x;
+    const std::byte* const end = w + t.steps * W::kStepBytes;
+    Ahead ahead = t.ahead;
+    for (; w != end; w += W::kStepBytes) {
+      ahead.FetchTwo();
+      AddStep<W, Op, kRows>(w, x, t.strip, acc);
+    }
+    StoreAccumulators<kRows>(t.y, t.ldy, t.mask, acc);
   }
 };
 
@@ -88,9 +75,7 @@ struct FloatTiles {
 // that share one packed x.
 template <typename W, typename Op, int kWords, int kPad>
 struct FloatProduct {
-  static constexpr bool kIsPlain = W::kSub == 1 && W::kStepBytes == 128;
-  // What is expanded needs registers, and shorter tiles cost it nothing.
-  static constexpr int kTileRows = kIsPlain ? kStripRows : 6;
+  using Tiles = FloatTiles<W, Op>;
   static constexpr int64_t kChunk = 192 / W::kSub;  // steps: 24 KiB of weights beside 9 KiB of x
 
   static int64_t Substeps(int64_t k) { return RoundUp(k, kWords * W::kSub) / kWords; }
@@ -103,46 +88,18 @@ struct FloatProduct {
 
   static void Run(const PanelProduct& p) {
     const int64_t steps = Substeps(p.k) / W::kSub;
-    if (p.m <= kTileRows) {
-      kTiles.of[p.m]({.w = p.panel,
-                      .steps = steps,
-                      .x = reinterpret_cast<const uint32_t*>(p.x),
-                      .strip = p.m,
-                      .y = p.y,
-                      .ldy = p.ldy,
-                      .mask = MaskOf(p.n_rows),
-                      .first = true,
-                      .ahead = {p.panel + kDirectAhead, W::kStepBytes}});
-      return;
-    }
+    if (p.m <= Tiles::kMax) return RunWhole<Tiles>(p, steps, W::kStepBytes);
     for (int64_t begin = 0; begin < steps; begin += kChunk) {
-      RunChunk(p, begin, steps - begin < kChunk ? steps - begin : kChunk);
-    }
-  }
-
- private:
-  static constexpr FloatTiles<W, Op, kTileRows> kTiles{};
-
-  static void RunChunk(const PanelProduct& p, int64_t begin, int64_t count) {
-    const std::byte* w = p.panel + begin * W::kStepBytes;
-    FetchShare fetch(w + count * W::kStepBytes, count * W::kStepBytes, count,
-                     CeilDiv(p.m, kTileRows));
-    for (int64_t m0 = 0; m0 < p.m; m0 += kStripRows) {
-      const TileCut cut(p.m - m0 < kStripRows ? p.m - m0 : kStripRows, kTileRows);
-      const uint32_t* strip = reinterpret_cast<const uint32_t*>(p.x) +
-                              m0 / kStripRows * StripWords(p.k) + begin * W::kSub * cut.rows;
-      for (int64_t i = 0; i < cut.tiles; ++i) {
-        const int64_t row = cut.begin(i);
-        kTiles.of[cut.begin(i + 1) - row]({.w = w,
-                                           .steps = count,
-                                           .x = strip + row,
-                                           .strip = cut.rows,
-                                           .y = p.y + (m0 + row) * p.ldy,
-                                           .ldy = p.ldy,
-                                           .mask = MaskOf(p.n_rows),
-                                           .first = begin == 0,
-                                           .ahead = fetch.Next()});
-      }
+      const int64_t count = steps - begin < kChunk ? steps - begin : kChunk;
+      const std::byte* w = p.panel + begin * W::kStepBytes;
+      RunTiles<Tiles>(p,
+                      {.w = w,
+                       .steps = count,
+                       .x_words = begin * W::kSub,
+                       .next = w + count * W::kStepBytes,
+                       .next_bytes = count * W::kStepBytes,
+                       .times = count},
+                      StripBytes(p.k));
     }
   }
 };

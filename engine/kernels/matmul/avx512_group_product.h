@@ -7,25 +7,10 @@
 namespace inhouse::engine {
 namespace {
 
-using GroupTileFunction = void (*)(const GroupTile&);
-
 constexpr int kGroup = 32;
 // Computed at a time for all rows: a chunk of the panel and of a strip stay in the first-level
 // cache.
 constexpr int kChunkGroups = 16;
-
-// By the number of rows, 1..kTileRows.
-template <typename F, typename L>
-struct GroupTiles {
-  static constexpr int kMax = kTileRows<F, L>;
-  GroupTileFunction of[static_cast<size_t>(kMax + 1)];
-  constexpr GroupTiles() : of{} { Fill<1>(); }
-  template <int kRows>
-  constexpr void Fill() {
-    of[kRows] = RunGroups<F, L, kRows>;
-    if constexpr (kRows < kMax) Fill<kRows + 1>();
-  }
-};
 
 // F with activations of kPlanes int8 planes.
 template <typename F, int kPlanes>
@@ -57,18 +42,8 @@ struct GroupProduct {
 
   static void Run(const PanelProduct& p) {
     const int64_t units = Units(p.k);
-    static constexpr GroupTiles<F, L> kTiles;
-    if (p.m <= kTiles.kMax) {
-      kTiles.of[p.m]({.w = p.panel,
-                      .units = units,
-                      .x = reinterpret_cast<const uint32_t*>(p.x),
-                      .strip = p.m,
-                      .y = p.y,
-                      .ldy = p.ldy,
-                      .mask = MaskOf(p.n_rows),
-                      .first = true,
-                      .ahead = {p.panel + kDirectAhead, kGroupBytes}});
-      return;
+    if (p.m <= GroupTiles<F, L>::kMax) {
+      return RunWhole<GroupTiles<F, L>>(p, units, kGroupBytes);
     }
     for (int64_t u = 0; u < units; u += kChunkUnits) {
       const int64_t count = units - u < kChunkUnits ? units - u : kChunkUnits;
@@ -126,27 +101,15 @@ struct GroupProduct {
   template <typename T>
   static void RunChunk(const PanelProduct& p, int64_t u, int64_t count, const std::byte* packed,
                        const std::byte* w) {
-    static constexpr GroupTiles<T, L> kTiles;
     const int64_t groups = count * F::kUnitGroups;
-    FetchShare fetch(packed + groups * kGroupBytes, groups * kGroupBytes, groups,
-                     CeilDiv(p.m, kTiles.kMax));
-    for (int64_t m0 = 0; m0 < p.m; m0 += kStripRows) {
-      const TileCut cut(p.m - m0 < kStripRows ? p.m - m0 : kStripRows, kTiles.kMax);
-      const std::byte* strip =
-          p.x + m0 / kStripRows * L::StripBytes(p.k) + u * L::kWords * cut.rows * 4;
-      for (int64_t i = 0; i < cut.tiles; ++i) {
-        const int64_t begin = cut.begin(i);
-        kTiles.of[cut.begin(i + 1) - begin]({.w = w,
-                                             .units = count,
-                                             .x = reinterpret_cast<const uint32_t*>(strip) + begin,
-                                             .strip = cut.rows,
-                                             .y = p.y + (m0 + begin) * p.ldy,
-                                             .ldy = p.ldy,
-                                             .mask = MaskOf(p.n_rows),
-                                             .first = u == 0,
-                                             .ahead = fetch.Next()});
-      }
-    }
+    RunTiles<GroupTiles<T, L>>(p,
+                               {.w = w,
+                                .steps = count,
+                                .x_words = u * L::kWords,
+                                .next = packed + groups * kGroupBytes,
+                                .next_bytes = groups * kGroupBytes,
+                                .times = groups},
+                               L::StripBytes(p.k));
   }
 };
 

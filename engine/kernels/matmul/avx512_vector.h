@@ -16,7 +16,11 @@ namespace {
 constexpr int kPanelRows = 32;  // two registers of 16 floats
 constexpr int kStripRows = 12;  // 12 x 2 accumulators, 2 weights, 1 activation of 32 registers
 
-constexpr int kDirectAhead = 6144;  // bytes: what products of few rows fetch before they need it
+// How far before it is needed products of few rows fetch their panel, in bytes. The hardware's
+// prefetchers stop at the end of every 4 KiB, and follow badly a group that is read in two runs or
+// after a header: without this Q4_K and Q6_K decode at half of the memory's speed, with it all
+// formats at 0.92 to 1.02 of a plain read.
+constexpr int kDirectAhead = 6144;
 
 constexpr int64_t RoundUp(int64_t value, int64_t multiple) {
   return (value + multiple - 1) / multiple * multiple;
