@@ -265,8 +265,8 @@ std::vector<absl::Status> CheckFiles(const ServeSettings& settings) {
     if (!tls.ok()) problems.push_back(tls.status());
   }
   ServeSettings copy = settings;
-  if (absl::Status status = SetUpKvCache(&copy); !status.ok())
-    problems.push_back(std::move(status));
+  absl::Status cache = SetUpKvCache(&copy);
+  if (!cache.ok()) problems.push_back(std::move(cache));
   return problems;
 }
 

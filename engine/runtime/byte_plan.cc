@@ -112,7 +112,8 @@ absl::StatusOr<BytePlan> PlanBytes(const Model& model, const EngineOptions& opti
          .field = "memory",
          .value = Bytes(plan.total() + kReserve),
          .expected = fmt::format("at most {} available: {}", Bytes(available), Describe(plan)),
-         .hint = "Use a smaller --context, a smaller or quantized model, or a larger machine."});
+         .hint = "Use a smaller --context or KV cache, a smaller or quantized model, or a larger "
+                 "machine."});
   }
   const int64_t spare = options.adapter_bytes > 0 ? 0 : left - plan.bytes.kv;
   plan.adapter_bytes_max = plan.bytes.adapters + spare;
