@@ -6,6 +6,7 @@
 // are zero.
 #pragma once
 
+#include "engine/kernels/matmul/avx512_strips.h"
 #include "engine/kernels/matmul/avx512_vector.h"
 
 namespace inhouse::engine {
@@ -72,59 +73,131 @@ INHOUSE_INLINE float ScaleOf(float code_max, __m512 (&x)[kVectors], float& facto
   return max / code_max;
 }
 
+// 16 codes, in the words of one plane or of two.
 template <typename L>
-struct CodedGroup {
-  alignas(64) uint32_t words[static_cast<size_t>(L::kWords)];
-};
+INHOUSE_INLINE void PutCodes(__m512i code, uint32_t* words) {
+  // low = the lower byte as int8; high = (code - low) / 256, that is (code + 128) >> 8.
+  __m512i high = code;
+  if constexpr (L::kPlanes == 2) {
+    high = _mm512_srai_epi32(_mm512_add_epi32(code, _mm512_set1_epi32(128)), 8);
+    _mm_store_si128(reinterpret_cast<__m128i*>(words + L::kCodeWords), _mm512_cvtepi32_epi8(code));
+  }
+  _mm_store_si128(reinterpret_cast<__m128i*>(words), _mm512_cvtepi32_epi8(high));
+}
 
-// `valid` >= 1 columns exist.
+// The words of one group of a row of k columns, from column i on.
 template <typename L>
-INHOUSE_INLINE void CodeGroup(const float* x, int64_t valid, CodedGroup<L>& out) {
+INHOUSE_INLINE void CodeGroup(const float* row, int64_t i, int64_t k, uint32_t* words) {
   constexpr int kVectors = L::kColumns / 16;
   __m512 v[static_cast<size_t>(kVectors)];
-  Unroll<kVectors>([&](auto i) INHOUSE_INLINE_LAMBDA {
-    const int64_t left = valid - 16 * i;
-    const uint32_t bits = left >= 16 ? 0xFFFFU : left <= 0 ? 0U : (1U << left) - 1U;
-    v[i] = _mm512_maskz_loadu_ps(static_cast<__mmask16>(bits), x + 16 * i);
-  });
+  Unroll<kVectors>([&](auto j) INHOUSE_INLINE_LAMBDA { v[j] = LoadColumns(row, i + 16 * j, k); });
   float inverse = 0;
   const float scale = ScaleOf(L::kCodeMax, v, inverse);
   const __m512 factor = _mm512_set1_ps(inverse);
   __m512i sums = _mm512_setzero_si512();
   int first = 0;
-  Unroll<kVectors>([&](auto i) INHOUSE_INLINE_LAMBDA {
-    const __m512i code = _mm512_cvtps_epi32(_mm512_mul_ps(v[i], factor));
-    if constexpr (L::kColumns == 32 && i == 0) first = _mm512_reduce_add_epi32(code);
+  Unroll<kVectors>([&](auto j) INHOUSE_INLINE_LAMBDA {
+    const __m512i code = _mm512_cvtps_epi32(_mm512_mul_ps(v[j], factor));
+    if constexpr (L::kColumns == 32 && j == 0) first = _mm512_reduce_add_epi32(code);
     sums = _mm512_add_epi32(sums, code);
-    // low = the lower byte as int8; high = (code - low) / 256, that is (code + 128) >> 8.
-    __m512i high = code;
-    if constexpr (L::kPlanes == 2) {
-      high = _mm512_srai_epi32(_mm512_add_epi32(code, _mm512_set1_epi32(128)), 8);
-      _mm_store_si128(reinterpret_cast<__m128i*>(out.words + L::kCodeWords + 4 * i),
-                      _mm512_cvtepi32_epi8(code));
-    }
-    _mm_store_si128(reinterpret_cast<__m128i*>(out.words + 4 * i), _mm512_cvtepi32_epi8(high));
+    PutCodes<L>(code, words + 4 * j);
   });
   const int sum = _mm512_reduce_add_epi32(sums);
   const float scaled_sum = scale * static_cast<float>(sum);
-  __builtin_memcpy(&out.words[L::kScale], &scale, 4);
-  out.words[L::kOffset] = static_cast<uint32_t>(-128 * sum);
-  out.words[L::kHalf] = static_cast<uint32_t>(-128 * first);
-  __builtin_memcpy(&out.words[L::kSum], &scaled_sum, 4);
+  __builtin_memcpy(&words[L::kScale], &scale, 4);
+  words[L::kOffset] = static_cast<uint32_t>(-128 * sum);
+  words[L::kHalf] = static_cast<uint32_t>(-128 * first);
+  __builtin_memcpy(&words[L::kSum], &scaled_sum, 4);
+}
+
+// Lane g of the result: all lanes of v[g], put together by `op`.
+template <typename Op>
+INHOUSE_INLINE __m128i ReduceFour(const __m512i (&v)[4], const Op& op) {
+  const __m512i ab = op(_mm512_unpacklo_epi32(v[0], v[1]), _mm512_unpackhi_epi32(v[0], v[1]));
+  const __m512i cd = op(_mm512_unpacklo_epi32(v[2], v[3]), _mm512_unpackhi_epi32(v[2], v[3]));
+  const __m512i abcd = op(_mm512_unpacklo_epi64(ab, cd), _mm512_unpackhi_epi64(ab, cd));
+  const __m512i two = op(abcd, _mm512_shuffle_i64x2(abcd, abcd, 0b01'00'11'10));
+  return _mm512_castsi512_si128(op(two, _mm512_shuffle_i64x2(two, two, 0b00'00'00'01)));
+}
+
+// The same words as CodeGroup<L> gives, of four groups of 32 at a time; false, and nothing written,
+// where one of them has to be scaled up or cleared first.
+template <typename L>
+INHOUSE_INLINE bool CodeFourGroups(const float* row, int64_t i, int64_t k, uint32_t* words) {
+  const auto add = [](__m512i a, __m512i b)
+                       INHOUSE_INLINE_LAMBDA { return _mm512_add_epi32(a, b); };
+  const auto larger = [](__m512i a, __m512i b)
+                          INHOUSE_INLINE_LAMBDA { return _mm512_max_epu32(a, b); };
+  const __m512i magnitude = _mm512_set1_epi32(0x7FFFFFFF);
+  __m512 v[8];
+  __m512i max[4];
+  Unroll<4>([&](auto g) INHOUSE_INLINE_LAMBDA {
+    v[2 * g] = LoadColumns(row, i + 32 * g, k);
+    v[2 * g + 1] = LoadColumns(row, i + 32 * g + 16, k);
+    max[g] = larger(_mm512_and_si512(_mm512_castps_si512(v[2 * g]), magnitude),
+                    _mm512_and_si512(_mm512_castps_si512(v[2 * g + 1]), magnitude));
+  });
+  const __m128i max_bits = ReduceFour(max, larger);
+  constexpr uint32_t kLeast = 0x0D800000;  // 2^-100
+  constexpr uint32_t kInfinity = 0x7F800000;
+  const __m128i above = _mm_sub_epi32(max_bits, _mm_set1_epi32(static_cast<int>(kLeast)));
+  const __m128i range = _mm_set1_epi32(static_cast<int>(kInfinity - kLeast));
+  if (_mm_cmplt_epu32_mask(above, range) != 0xF) return false;
+
+  const __m128 code_max = _mm_set1_ps(L::kCodeMax);
+  const __m128 scale = _mm_div_ps(_mm_castsi128_ps(max_bits), code_max);
+  const __m512 factors = _mm512_castps128_ps512(_mm_div_ps(code_max, _mm_castsi128_ps(max_bits)));
+  __m512i first[4];
+  __m512i sums[4];
+  Unroll<8>([&](auto j) INHOUSE_INLINE_LAMBDA {
+    constexpr int kGroup = decltype(j)::value / 2;
+    constexpr int kHalf = decltype(j)::value % 2;
+    const __m512 factor = _mm512_permutexvar_ps(_mm512_set1_epi32(kGroup), factors);
+    const __m512i code = _mm512_cvtps_epi32(_mm512_mul_ps(v[j], factor));
+    if constexpr (kHalf == 0) {
+      first[kGroup] = code;
+    } else {
+      sums[kGroup] = add(first[kGroup], code);
+    }
+    PutCodes<L>(code, words + kGroup * L::kWords + 4 * kHalf);
+  });
+  const __m128i sum = ReduceFour(sums, add);
+  const __m128 scaled_sum = _mm_mul_ps(scale, _mm_cvtepi32_ps(sum));
+  const auto times_minus_128 = [](__m128i n) INHOUSE_INLINE_LAMBDA {
+    return _mm_castsi128_ps(_mm_slli_epi32(_mm_sub_epi32(_mm_setzero_si128(), n), 7));
+  };
+  __m128 fields[4] = {scale, times_minus_128(sum), times_minus_128(ReduceFour(first, add)),
+                      scaled_sum};
+  _MM_TRANSPOSE4_PS(fields[0], fields[1], fields[2], fields[3]);
+  Unroll<4>([&](auto g) INHOUSE_INLINE_LAMBDA {
+    _mm_store_ps(reinterpret_cast<float*>(words + g * L::kWords + L::kScale), fields[g]);
+  });
+  return true;
+}
+
+// Words w to w + count of a row of k columns: whole groups.
+template <typename L>
+INHOUSE_INLINE void CodeRow(const float* row, int64_t w, int64_t count, int64_t k, uint32_t* out) {
+  int64_t i = w / L::kWords * L::kColumns;
+  const uint32_t* end = out + count;
+  if constexpr (L::kColumns == 32) {
+    for (; end - out >= 4 * L::kWords; out += 4 * L::kWords, i += 128) {
+      if (CodeFourGroups<L>(row, i, k, out)) continue;
+      for (int g = 0; g < 4; ++g) CodeGroup<L>(row, i + 32 * g, k, out + g * L::kWords);
+    }
+  }
+  for (; out != end; out += L::kWords, i += L::kColumns) CodeGroup<L>(row, i, k, out);
 }
 
 template <typename L>
 inline void PackStripCodes(const float* x, int64_t ldx, int64_t m0, int64_t m1, int64_t /*m*/,
                            int64_t k, std::byte* packed_x) {
-  const int64_t rows = m1 - m0;
-  auto* out = reinterpret_cast<uint32_t*>(packed_x + m0 / kStripRows * L::StripBytes(k));
-  for (int64_t g = 0; g < L::Groups(k); ++g, out += L::kWords * rows) {
-    for (int64_t m = 0; m < rows; ++m) {
-      CodedGroup<L> group;
-      CodeGroup<L>(x + (m0 + m) * ldx + g * L::kColumns, k - g * L::kColumns, group);
-      for (int64_t i = 0; i < L::kWords; ++i) out[i * rows + m] = group.words[i];
-    }
-  }
+  constexpr int kGroups = 512 / L::kColumns;  // at once
+  PackStripWords<kGroups * L::kWords>(
+      x, ldx, m0, m1, L::Groups(k) * L::kWords,
+      reinterpret_cast<uint32_t*>(packed_x + m0 / kStripRows * L::StripBytes(k)),
+      [k](const float* row, int64_t i, int64_t count, uint32_t* out)
+          INHOUSE_INLINE_LAMBDA { CodeRow<L>(row, i, count, k, out); });
 }
 
 }  // namespace

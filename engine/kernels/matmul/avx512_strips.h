@@ -1,5 +1,8 @@
 // Packing activations for the AVX-512 products: [substep][rows of the strip] words, so that one
 // strip is read front to back whatever its number of rows is.
+//
+// Words are made row by row, kStagedWords at a time for kTogether rows, and transposed from there:
+// a row is read in long runs and the strip is written four words at a time.
 #pragma once
 
 #include "engine/kernels/matmul/avx512_vector.h"
@@ -7,15 +10,83 @@
 namespace inhouse::engine {
 namespace {
 
+constexpr int kTogether = 4;
+constexpr int kStagedWords = 320;  // a multiple of 16
+
+// Words of up to kTogether rows.
+struct StagedWords {
+  alignas(64) uint32_t of[static_cast<size_t>(kTogether)][static_cast<size_t>(kStagedWords)];
+};
+
+// out[i * strip + r] = staged.of[r][i] for words 16 b to 16 b + 15 that exist, r < n.
+template <bool kAllWords>
+INHOUSE_INLINE void PutBlock(const StagedWords& staged, int64_t n, int64_t block, int64_t words,
+                             uint32_t* out, int64_t strip) {
+  __m512i v[4];
+  Unroll<4>([&](auto r) INHOUSE_INLINE_LAMBDA {
+    v[r] = r < n ? _mm512_load_si512(staged.of[r] + 16 * block) : _mm512_setzero_si512();
+  });
+  const __m512i low[2] = {_mm512_unpacklo_epi32(v[0], v[1]), _mm512_unpacklo_epi32(v[2], v[3])};
+  const __m512i high[2] = {_mm512_unpackhi_epi32(v[0], v[1]), _mm512_unpackhi_epi32(v[2], v[3])};
+  const __m512i word[4] = {
+      _mm512_unpacklo_epi64(low[0], low[1]), _mm512_unpackhi_epi64(low[0], low[1]),
+      _mm512_unpacklo_epi64(high[0], high[1]), _mm512_unpackhi_epi64(high[0], high[1])};
+  const auto rows = static_cast<__mmask8>((1U << n) - 1U);
+  Unroll<16>([&](auto i) INHOUSE_INLINE_LAMBDA {
+    const int64_t at = 16 * block + i;
+    if (!kAllWords && at >= words) return;
+    const __m128i four = _mm512_extracti32x4_epi32(word[i % 4], i / 4);
+    _mm_mask_storeu_epi32(out + at * strip, rows, four);
+  });
+}
+
+// The first `words` words of n <= kTogether rows; `out` stands at the first one's first word.
+INHOUSE_INLINE void PutWords(const StagedWords& staged, int64_t n, int64_t words, uint32_t* out,
+                             int64_t strip) {
+  int64_t block = 0;
+  for (; 16 * block + 16 <= words; ++block) PutBlock<true>(staged, n, block, words, out, strip);
+  if (16 * block < words) PutBlock<false>(staged, n, block, words, out, strip);
+}
+
+// Packs rows m0 to m1 of x as a strip of `words` words each. make(row, i, count, out) writes words
+// i to i + count of a row, and up to 15 more (a strip has room for kStripRows rows); i is a
+// multiple of kAtOnce.
+template <int kAtOnce, typename Make>
+INHOUSE_INLINE void PackStripWords(const float* x, int64_t ldx, int64_t m0, int64_t m1,
+                                   int64_t words, uint32_t* strip, const Make& make) {
+  static_assert(kAtOnce <= kStagedWords);
+  const int64_t rows = m1 - m0;
+  if (rows == 1) return make(x + m0 * ldx, 0, words, strip);
+  for (int64_t i = 0; i < words; i += kAtOnce) {
+    const int64_t count = words - i < kAtOnce ? words - i : kAtOnce;
+    for (int64_t m = 0; m < rows; m += kTogether) {
+      const int64_t n = rows - m < kTogether ? rows - m : kTogether;
+      StagedWords staged;
+      for (int64_t r = 0; r < n; ++r) make(x + (m0 + m + r) * ldx, i, count, staged.of[r]);
+      PutWords(staged, n, count, strip + i * rows + m, rows);
+    }
+  }
+}
+
+// 16 floats of a row of k columns, from column i on; zeros behind its end. Fetches what comes 2 KiB
+// later: runs of a row are too short for the hardware to see them coming.
+INHOUSE_INLINE __m512 LoadColumns(const float* row, int64_t i, int64_t k) {
+  const int64_t left = k - i;
+  const uint32_t valid = left >= 16 ? 0xFFFFU : left <= 0 ? 0U : (1U << left) - 1U;
+  Prefetch(reinterpret_cast<const std::byte*>(row + i + 512));
+  return _mm512_maskz_loadu_ps(static_cast<__mmask16>(valid), row + i);
+}
+
 // Words as they are: one float a word.
 inline void PackStripF32(const float* x, int64_t ldx, int64_t m0, int64_t m1, int64_t k,
                          int64_t substeps, uint32_t* strip) {
-  const int64_t rows = m1 - m0;
-  for (int64_t m = 0; m < rows; ++m) {
-    const auto* row = reinterpret_cast<const uint32_t*>(x + (m0 + m) * ldx);
-    for (int64_t i = 0; i < k; ++i) strip[i * rows + m] = row[i];
-    for (int64_t i = k; i < substeps; ++i) strip[i * rows + m] = 0;
-  }
+  PackStripWords<256>(x, ldx, m0, m1, substeps, strip,
+                      [k](const float* row, int64_t i, int64_t count, uint32_t* out)
+                          INHOUSE_INLINE_LAMBDA {
+                            for (int64_t j = 0; j < count; j += 16) {
+                              _mm512_store_ps(out + j, LoadColumns(row, i + j, k));
+                            }
+                          });
 }
 
 // To the nearest BF16, ties to even; a NaN keeps its upper bits and becomes quiet.
@@ -40,20 +111,15 @@ INHOUSE_INLINE __m512i PairsBF16(__m512 a, __m512 b) {
 
 inline void PackStripBF16(const float* x, int64_t ldx, int64_t m0, int64_t m1, int64_t k,
                           int64_t substeps, uint32_t* strip) {
-  const int64_t rows = m1 - m0;
-  for (int64_t m = 0; m < rows; ++m) {
-    const float* row = x + (m0 + m) * ldx;
-    for (int64_t i = 0; i < substeps; i += 16) {
-      const int64_t left = k - 2 * i;
-      const uint32_t valid = left >= 32 ? 0xFFFFFFFFU : left <= 0 ? 0U : (1U << left) - 1U;
-      const __m512 a = _mm512_maskz_loadu_ps(static_cast<__mmask16>(valid & 0xFFFFU), row + 2 * i);
-      const __m512 b = _mm512_maskz_loadu_ps(static_cast<__mmask16>(valid >> 16), row + 2 * i + 16);
-      alignas(64) uint32_t words[16];
-      _mm512_store_si512(words, PairsBF16(a, b));
-      const int64_t count = substeps - i < 16 ? substeps - i : 16;
-      for (int64_t j = 0; j < count; ++j) strip[(i + j) * rows + m] = words[j];
-    }
-  }
+  PackStripWords<256>(
+      x, ldx, m0, m1, substeps, strip,
+      [k](const float* row, int64_t i, int64_t count, uint32_t* out) INHOUSE_INLINE_LAMBDA {
+        for (int64_t j = 0; j < count; j += 16) {
+          const int64_t column = 2 * (i + j);
+          _mm512_store_si512(
+              out + j, PairsBF16(LoadColumns(row, column, k), LoadColumns(row, column + 16, k)));
+        }
+      });
 }
 
 }  // namespace
