@@ -5,6 +5,7 @@
 
 #include "base/check.h"
 #include "base/status.h"
+#include "engine/ops/rows.h"
 #include "fmt/format.h"
 
 namespace inhouse::engine {
@@ -138,36 +139,71 @@ void Linear::RunPanels(const Panels& panels, int64_t m, const OpScratch& scratch
   }
 }
 
-void MatMul(OpContext& context, const Linear& linear, const float* x, int64_t ldx, int64_t m,
-            float* y, int64_t ldy) {
-  INHOUSE_CHECK(linear.packed_ != nullptr, "the weights are packed before the first product");
-  INHOUSE_CHECK(linear.packed_activation_bytes(m) <= context.scratch.packed_bytes() &&
-                    linear.member_scratch_bytes() <= context.scratch.member_bytes(),
+void Linear::CheckScratch(const OpContext& context, int64_t m) const {
+  INHOUSE_CHECK(packed_ != nullptr, "the weights are packed before the first product");
+  INHOUSE_CHECK(packed_activation_bytes(m) <= context.scratch.packed_bytes() &&
+                    member_scratch_bytes() <= context.scratch.member_bytes(),
                 "the scratch was sized for this product");
-  if (context.observer != nullptr) context.observer->Observe(context.member, linear, {x, ldx, m});
-  WorkQueue& queue = context.scratch.queue();
-  queue.Reset(context.member, linear.panels_);
-  for (size_t a = 0; a < linear.activations_.size(); ++a) {
-    const MatMulKernel& kernel = *linear.activations_[a].kernel;
+}
+
+void Linear::PackActivations(OpContext& context, const float* x, int64_t ldx, int64_t m,
+                             absl::FunctionRef<void(int64_t, int64_t)> make) const {
+  for (size_t a = 0; a < activations_.size(); ++a) {
+    const MatMulKernel& kernel = *activations_[a].kernel;
     const auto [begin, end] = context.member.Share(CeilDiv(m, kernel.strip_rows));
     for (int64_t strip = begin; strip < end; ++strip) {
       const int64_t m0 = strip * kernel.strip_rows;
-      kernel.pack_strip(x, ldx, m0, std::min<int64_t>(m0 + kernel.strip_rows, m), m, linear.in_,
-                        linear.PackedActivation(context.scratch, a, m));
+      const int64_t m1 = std::min<int64_t>(m0 + kernel.strip_rows, m);
+      make(m0, m1);
+      kernel.pack_strip(x, ldx, m0, m1, m, in_, PackedActivation(context.scratch, a, m));
     }
   }
+}
+
+void Linear::RunPacked(OpContext& context, int64_t m, float* y, int64_t ldy) const {
+  WorkQueue& queue = context.scratch.queue();
+  queue.Reset(context.member, panels_);
   context.member.Barrier();
-  const int64_t chunk = ChunkPanels(linear.segments_.front().panel_bytes);
+  const int64_t chunk = ChunkPanels(segments_.front().panel_bytes);
   queue.Drain(context.member, chunk, [&](int64_t begin, int64_t end) {
-    for (const Linear::Segment& segment : linear.segments_) {
+    for (const Segment& segment : segments_) {
       const int64_t first = std::max(begin, segment.panel_begin) - segment.panel_begin;
       const int64_t last =
           std::min(end, segment.panel_begin + segment.panels) - segment.panel_begin;
       if (first >= last) continue;
-      linear.RunPanels({&segment, first, last}, m, context.scratch, context.member.index(), y, ldy);
+      RunPanels({&segment, first, last}, m, context.scratch, context.member.index(), y, ldy);
     }
   });
   context.member.Barrier();
+}
+
+void MatMul(OpContext& context, const Linear& linear, const float* x, int64_t ldx, int64_t m,
+            float* y, int64_t ldy) {
+  linear.CheckScratch(context, m);
+  if (context.observer != nullptr) context.observer->Observe(context.member, linear, {x, ldx, m});
+  linear.PackActivations(context, x, ldx, m, [](int64_t, int64_t) {});
+  linear.RunPacked(context, m, y, ldy);
+}
+
+void SwiGluMatMul(OpContext& context, const Linear& linear, float* x, int64_t m, float* y,
+                  int64_t ldy) {
+  const int64_t in = linear.in_;
+  const int64_t strips = CeilDiv(m, linear.activations_.front().kernel->strip_rows);
+  // Few rows are cut along their columns, so that every member has work.
+  if (strips < context.member.count() || linear.activations_.size() > 1 ||
+      context.observer != nullptr) {
+    SwiGlu(context, x, in, m);
+    context.Mark(OpClass::kActivation);
+    return MatMul(context, linear, x, 2 * in, m, y, ldy);
+  }
+  linear.CheckScratch(context, m);
+  linear.PackActivations(context, x, 2 * in, m, [&](int64_t begin, int64_t end) {
+    for (int64_t r = begin; r < end; ++r) {
+      float* gate = x + r * 2 * in;
+      context.kernels.elementwise->silu_mul(gate, gate + in, in, gate);
+    }
+  });
+  linear.RunPacked(context, m, y, ldy);
 }
 
 }  // namespace inhouse::engine

@@ -8,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "engine/formats/packed_file.h"
@@ -65,6 +66,8 @@ class Linear {
  private:
   friend void MatMul(OpContext& context, const Linear& linear, const float* x, int64_t ldx,
                      int64_t m, float* y, int64_t ldy);
+  friend void SwiGluMatMul(OpContext& context, const Linear& linear, float* x, int64_t m, float* y,
+                           int64_t ldy);
 
   // A run of outputs with one kernel.
   struct Segment {
@@ -92,6 +95,12 @@ class Linear {
     int64_t begin;
     int64_t end;
   };
+  void CheckScratch(const OpContext& context, int64_t m) const;
+  // Lays out this member's share of the strips of x, whose rows `make(begin, end)` completes first.
+  void PackActivations(OpContext& context, const float* x, int64_t ldx, int64_t m,
+                       absl::FunctionRef<void(int64_t, int64_t)> make) const;
+  // The product of what all members have packed.
+  void RunPacked(OpContext& context, int64_t m, float* y, int64_t ldy) const;
   void RunPanels(const Panels& panels, int64_t m, const OpScratch& scratch, int member, float* y,
                  int64_t ldy) const;
   std::byte* PackedActivation(const OpScratch& scratch, size_t activation, int64_t m) const;
@@ -112,5 +121,11 @@ class Linear {
 // y[m][out] = W x[m][in] + b for m >= 1 rows. Collective.
 void MatMul(OpContext& context, const Linear& linear, const float* x, int64_t ldx, int64_t m,
             float* y, int64_t ldy);
+
+// y[m][out] = W (silu(gate) * up) + b of rows x[m][2 in] that hold gate and up side by side; the
+// product takes gate's place. Collective. With many rows each member completes the rows that it
+// then lays out, while they are in its cache.
+void SwiGluMatMul(OpContext& context, const Linear& linear, float* x, int64_t m, float* y,
+                  int64_t ldy);
 
 }  // namespace inhouse::engine

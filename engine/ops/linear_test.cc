@@ -41,9 +41,10 @@ Matrix Random(DType dtype, int64_t rows, int64_t columns, unsigned seed) {
   return m;
 }
 
-// Runs y = W x on a team at a level.
-std::vector<float> Multiply(const KernelTable& kernels, int threads, std::vector<LinearPart> parts,
-                            const std::vector<float>& x, int64_t m) {
+// Runs `product(context, linear, y)` of m rows on a team at a level.
+template <typename Product>
+std::vector<float> OnTeam(const KernelTable& kernels, int threads, std::vector<LinearPart> parts,
+                          int64_t m, const Product& product) {
   auto linear = Linear::Plan(std::move(parts), kernels);
   EXPECT_TRUE(linear.ok());
   Arena memory(static_cast<size_t>(linear->packed_bytes()));
@@ -56,9 +57,19 @@ std::vector<float> Multiply(const KernelTable& kernels, int threads, std::vector
   linear->ReleaseParts();
   team.Run([&](const base::TeamMember& member) {
     OpContext context{member, kernels, scratch, comm};
-    MatMul(context, *linear, x.data(), linear->in_features(), m, y.data(), linear->out_features());
+    product(context, *linear, y.data());
   });
   return y;
+}
+
+// y = W x.
+std::vector<float> Multiply(const KernelTable& kernels, int threads, std::vector<LinearPart> parts,
+                            const std::vector<float>& x, int64_t m) {
+  return OnTeam(kernels, threads, std::move(parts), m,
+                [&](OpContext& context, const Linear& linear, float* y) {
+                  MatMul(context, linear, x.data(), linear.in_features(), m, y,
+                         linear.out_features());
+                });
 }
 
 class LinearTest : public testing::TestWithParam<IsaLevel> {};
@@ -91,6 +102,37 @@ TEST_P(LinearTest, JoinsPartsOrdersRowsAddsBias) {
         // All values are exact in BF16, so only float32 summation differs.
         ASSERT_NEAR(y[static_cast<size_t>(m * 87 + n)], sum, 1e-4)
             << threads << " " << m << " " << n;
+      }
+    }
+  }
+}
+
+// The same bits whether rows are activated by all members together (few) or each by the member that
+// lays it out (many).
+TEST_P(LinearTest, ActivatesTheRowsItMultiplies) {
+  const KernelTable& kernels = *TableFor(GetParam());
+  constexpr int64_t kIn = 200;
+  const Matrix w = Random(DType::kBF16, 40, kIn, 1);
+  for (const int64_t m : {1, 13, 100}) {
+    const Matrix gate_up = Random(DType::kF32, m, 2 * kIn, 2);
+    std::vector<float> activated(static_cast<size_t>(m * kIn));
+    for (int64_t r = 0; r < m; ++r) {
+      const float* gate = gate_up.values.data() + 2 * r * kIn;
+      kernels.elementwise->silu_mul(gate, gate + kIn, kIn, activated.data() + r * kIn);
+    }
+    const std::vector<float> expected =
+        Multiply(kernels, 1, {{StoredMatrix("w", w.view)}}, activated, m);
+    for (const int threads : {1, 2, 3}) {
+      std::vector<float> x = gate_up.values;
+      const std::vector<float> y = OnTeam(kernels, threads, {{StoredMatrix("w", w.view)}}, m,
+                                          [&](OpContext& context, const Linear& linear, float* to) {
+                                            SwiGluMatMul(context, linear, x.data(), m, to, 40);
+                                          });
+      EXPECT_EQ(y, expected) << threads << " threads, " << m << " rows";
+      for (int64_t r = 0; r < m; ++r) {  // what an adapter will read
+        EXPECT_EQ(
+            std::vector<float>(x.begin() + 2 * r * kIn, x.begin() + (2 * r + 1) * kIn),
+            std::vector<float>(activated.begin() + r * kIn, activated.begin() + (r + 1) * kIn));
       }
     }
   }

@@ -24,13 +24,12 @@ void RmsNormHeads(const OpContext& context, float* x, int64_t ld, const std::vec
   }
 }
 
-void SwiGlu(const OpContext& context, const float* x, int64_t n, int64_t rows, float* y) {
+void SwiGlu(const OpContext& context, float* x, int64_t n, int64_t rows) {
   // Cut along rows and columns: a decode step has one row and still uses every member.
   const auto [begin, end] = context.member.Share(n, 64);
   for (int64_t r = 0; r < rows && begin < end; ++r) {
-    const float* gate = x + r * 2 * n;
-    context.kernels.elementwise->silu_mul(gate + begin, gate + n + begin, end - begin,
-                                          y + r * n + begin);
+    float* gate = x + r * 2 * n + begin;
+    context.kernels.elementwise->silu_mul(gate, gate + n, end - begin, gate);
   }
   context.member.Barrier();
 }

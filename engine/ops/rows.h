@@ -19,8 +19,8 @@ void RmsNorm(const OpContext& context, const float* x, const std::vector<float>&
 void RmsNormHeads(const OpContext& context, float* x, int64_t ld, const std::vector<float>& w,
                   float eps, int64_t rows, int heads);
 
-// y[r] = silu(x[r][0:n]) * x[r][n:2n]; x [rows][2n], y [rows][n]. Ends with a barrier.
-void SwiGlu(const OpContext& context, const float* x, int64_t n, int64_t rows, float* y);
+// x[r][0:n] = silu(x[r][0:n]) * x[r][n:2n]; x [rows][2n]. Ends with a barrier.
+void SwiGlu(const OpContext& context, float* x, int64_t n, int64_t rows);
 
 // y[r] += x[r]; [rows][n]. Without a barrier: the member adds its Share of the rows, as RmsNorm
 // takes them.

@@ -26,7 +26,6 @@ struct Buffers {
   float* attended = nullptr;   // [rows][heads * head_dim]
   float* projected = nullptr;  // [rows][hidden]
   float* gate_up = nullptr;    // [rows][2 * intermediate]
-  float* activated = nullptr;  // [rows][intermediate]
   float* logits = nullptr;     // [logit rows][vocab]
 };
 
@@ -166,7 +165,7 @@ void DenseModel::AddProduct(OpClass op, const Linear& linear) {
 
 int64_t DenseModel::ActivationFloats(const StepLimits& limits) const {
   const int64_t row =
-      3 * config_.hidden_size + QkvWidth() + QWidth() + 3 * config_.intermediate_size;
+      3 * config_.hidden_size + QkvWidth() + QWidth() + 2 * config_.intermediate_size;
   return limits.rows * row + limits.logit_rows * config_.vocab_size;
 }
 
@@ -208,7 +207,6 @@ void DenseModel::AllocateBuffers(const StepLimits& limits) {
   buffers_.qkv = take(limits.rows * QkvWidth());
   buffers_.attended = take(limits.rows * QWidth());
   buffers_.gate_up = take(limits.rows * 2 * config_.intermediate_size);
-  buffers_.activated = take(limits.rows * config_.intermediate_size);
   buffers_.logits = take(limits.logit_rows * config_.vocab_size);
 }
 
@@ -308,10 +306,8 @@ void DenseModel::RunLayer(OpContext& context, const DenseLayer& layer, int index
   MatMul(context, layer.gate_up, b.normed, d, rows, b.gate_up, 2 * inner);
   AddLowRank(context, step.adapters.of(product + 2), b.normed, d, b.gate_up, 2 * inner);
   context.Mark(OpClass::kGateUp);
-  SwiGlu(context, b.gate_up, inner, rows, b.activated);
-  context.Mark(OpClass::kActivation);
-  MatMul(context, layer.down, b.activated, inner, rows, b.projected, d);
-  AddLowRank(context, step.adapters.of(product + 3), b.activated, inner, b.projected, d);
+  SwiGluMatMul(context, layer.down, b.gate_up, rows, b.projected, d);
+  AddLowRank(context, step.adapters.of(product + 3), b.gate_up, 2 * inner, b.projected, d);
   context.Mark(OpClass::kDown);
   AddRows(context, b.hidden, b.projected, d, rows);
   context.Mark(OpClass::kAdd);
