@@ -1,5 +1,7 @@
 #include "engine/ops/rows.h"
 
+#include "base/check.h"
+
 namespace inhouse::engine {
 
 void RmsNorm(const OpContext& context, const float* x, const std::vector<float>& w, float eps,
@@ -39,12 +41,20 @@ void AddRows(const OpContext& context, float* y, const float* x, int64_t n, int6
   context.kernels.elementwise->add(y + begin * n, x + begin * n, (end - begin) * n);
 }
 
-void Embed(const OpContext& context, const TensorView& table, std::span<const int32_t> ids,
+void Embed(const OpContext& context, const StoredTensor& table, std::span<const int32_t> ids,
            float* y) {
+  const TensorView& view = table.view;
+  const int64_t columns = view.columns();
+  const auto bytes = static_cast<size_t>(RowBytes(view.dtype, columns));
+  INHOUSE_CHECK(bytes <= context.scratch.member_bytes(), "the scratch was sized for a row");
+  std::byte* copy = context.scratch.member(context.member.index());
   const auto [begin, end] = context.member.Share(static_cast<int64_t>(ids.size()));
   for (int64_t r = begin; r < end; ++r) {
-    DequantizeRow(table.dtype, table.row(ids[static_cast<size_t>(r)]), table.columns(),
-                  y + r * table.columns());
+    const auto id = static_cast<size_t>(ids[static_cast<size_t>(r)]);
+    const bool read =
+        table.file != nullptr && table.file->Read(table.file_offset + id * bytes, {copy, bytes});
+    const std::byte* row = read ? copy : view.row(static_cast<int64_t>(id));
+    DequantizeRow(view.dtype, row, columns, y + r * columns);
   }
   context.member.Barrier();
 }

@@ -5,8 +5,8 @@
 #include <span>
 #include <vector>
 
+#include "engine/formats/tensor_table.h"
 #include "engine/ops/op_context.h"
-#include "engine/tensor/tensor_view.h"
 
 namespace inhouse::engine {
 
@@ -26,8 +26,10 @@ void SwiGlu(const OpContext& context, float* x, int64_t n, int64_t rows);
 // takes them.
 void AddRows(const OpContext& context, float* y, const float* x, int64_t n, int64_t rows);
 
-// y[r] = table row ids[r], expanded to float. Ids must be valid. Ends with a barrier.
-void Embed(const OpContext& context, const TensorView& table, std::span<const int32_t> ids,
+// y[r] = table row ids[r], expanded to float. Ids must be valid. A table of a file is read, not
+// mapped: touching one row of a map may enter 2 MiB of it, and the process would seem to grow by
+// the whole table. Needs a row's bytes of member scratch. Ends with a barrier.
+void Embed(const OpContext& context, const StoredTensor& table, std::span<const int32_t> ids,
            float* y);
 
 }  // namespace inhouse::engine

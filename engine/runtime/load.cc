@@ -139,6 +139,11 @@ absl::StatusOr<std::unique_ptr<Engine>> Engine::Load(const EngineOptions& option
   if (report.packed.empty() && !loaded.model->weights().Pack(*loaded.team, progress)) {
     return absl::CancelledError("the load was given up");
   }
+  // What was read of the maps (small tensors, samples for the fingerprint) may have entered 2 MiB
+  // each time. From here on nothing needs them: rows of the embedding are read.
+  for (const auto& file : loaded.checkpoint->tensors.files()) {
+    file->DontNeed(0, file->bytes().size());
+  }
   report.weights_ms = watch.Lap();
   loaded.model->Allocate(*loaded.team, loaded.plan.limits);
   INHOUSE_RETURN_IF_ERROR(LoadAdapters(&loaded));

@@ -188,6 +188,8 @@ size_t DenseModel::PackedBytes(const StepLimits& limits) const {
 size_t DenseModel::MemberBytes(const StepLimits& limits) const {
   size_t bytes = AttentionMemberBytes(static_cast<int>(config_.head_dim),
                                       static_cast<int>(config_.heads / config_.kv_heads));
+  const TensorView& embedding = weights_.embedding->view;
+  bytes = std::max(bytes, static_cast<size_t>(RowBytes(embedding.dtype, embedding.columns())));
   for (const Linear* linear : weights_.Linears()) {
     bytes =
         std::max({bytes, linear->member_scratch_bytes(),
@@ -240,7 +242,7 @@ void DenseModel::Forward(base::ThreadTeam& team, Communicator& comm, const StepP
     OpContext context{
         member,   kernels_, *scratch_, comm, clock && member.index() == 0 ? &*clock : nullptr,
         observer_};
-    Embed(context, weights_.embedding, plan.tokens, buffers_.hidden);
+    Embed(context, *weights_.embedding, plan.tokens, buffers_.hidden);
     context.Mark(OpClass::kEmbed);
     rope_->Fill(member, positions);
     context.Mark(OpClass::kRope);

@@ -64,11 +64,9 @@ class Binder {
   absl::StatusOr<DenseWeights> Bind() {
     DenseWeights w;
     const int64_t d = config_.hidden_size;
-    INHOUSE_ASSIGN_OR_RETURN(
-        const StoredTensor* embedding,
-        checkpoint_.tensors.Require(Weight(names_.embedding), {config_.vocab_size, d}));
-    w.embedding = embedding->view;
-    if (kernels_.matmul(w.embedding.dtype) == nullptr) return WrongType(*embedding);
+    INHOUSE_ASSIGN_OR_RETURN(w.embedding, checkpoint_.tensors.Require(Weight(names_.embedding),
+                                                                      {config_.vocab_size, d}));
+    if (kernels_.matmul(w.embedding->view.dtype) == nullptr) return WrongType(*w.embedding);
     INHOUSE_RETURN_IF_ERROR(ReadFrequencyDivisors());
     for (int64_t layer = 0; layer < config_.layers; ++layer) {
       INHOUSE_ASSIGN_OR_RETURN(DenseLayer bound, BindLayer(layer));

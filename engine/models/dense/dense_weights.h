@@ -26,7 +26,7 @@ struct DenseLayer {
 };
 
 struct DenseWeights {
-  TensorView embedding;  // [vocab, hidden], read from the file's map row by row
+  const StoredTensor* embedding = nullptr;  // [vocab, hidden], read from the file row by row
   std::vector<DenseLayer> layers;
   std::vector<float> final_norm;
   Linear head;  // hidden -> vocab
