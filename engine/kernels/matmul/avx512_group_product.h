@@ -8,9 +8,10 @@ namespace inhouse::engine {
 namespace {
 
 constexpr int kGroup = 32;
-// Computed at a time for all rows: a chunk of the panel and of a strip stay in the first-level
-// cache.
-constexpr int kChunkGroups = 16;
+// Groups that are computed at a time for all rows: a chunk of the panel and of a strip stay in the
+// first-level cache.
+template <int kPlanes>
+constexpr int kChunkGroups = kPlanes == 1 ? 24 : 16;
 
 // F with activations of kPlanes int8 planes.
 template <typename F, int kPlanes>
@@ -18,7 +19,7 @@ struct GroupProduct {
   using L = CodeLayout<kPlanes, kGroup * F::kUnitGroups>;
   using Copy = Expanded<F::kHalves, F::kMin, F::kUnitGroups>;
   static constexpr int64_t kGroupBytes = F::kBlockBytes / F::kBlockGroups;
-  static constexpr int64_t kChunkUnits = kChunkGroups / F::kUnitGroups;
+  static constexpr int64_t kChunkUnits = kChunkGroups<kPlanes> / F::kUnitGroups;
 
   static int64_t Blocks(int64_t k) {
     constexpr int64_t kColumns = int64_t{kGroup} * F::kBlockGroups;
