@@ -90,15 +90,17 @@ def measure_inhouse(args, kind, path, depth):
         if deep.get("results"):
             rows["decode_depth"] = deep["results"][0]
     # The host of a virtual machine takes free memory back, and the first process that wants it again waits. So the load is
-    # that of a process that follows one of its own size.
-    load = [run_json([*command, "--prompt-tokens", "1", "--generate-tokens", "0"])["load"]["gb_s"] for _ in range(2)][-1]
+    # that of a process that follows one of its own size. It reserves no more KV than it fills: the peak hides nothing.
+    follower = [run_json([*command, "--prompt-tokens", str(tokens), "--generate-tokens", "0"])
+                for tokens in (1, args.prompt_tokens)][-1]
+    beside = follower["model"]["weight_bytes"] + follower["model"]["kv_bytes"]
     model = out["model"]
     return {**{phase: row["tokens_per_second"]["median"] for phase, row in rows.items()},
             "of_limit": {phase: row["of_limit"] for phase, row in rows.items()},
             "bound": {phase: row["bound"] for phase, row in rows.items()},
             "isa": out["machine"]["isa"], "limits": out["limits"], "weight_bytes": model["weight_bytes"],
-            "arithmetic": model["arithmetic"], "load_gb_s": load, "peak_rss_bytes": out["peak_rss_bytes"],
-            "peak_over_bytes": out["peak_rss_bytes"] - model["weight_bytes"] - model["kv_bytes"]}
+            "arithmetic": model["arithmetic"], "load_gb_s": follower["load"]["gb_s"], "peak_rss_bytes": out["peak_rss_bytes"],
+            "peak_over_bytes": follower["peak_rss_bytes"] - beside}
 
 
 def measure_llama_cpp(args, _kind, path, depth):

@@ -123,7 +123,7 @@ def table(record, results):
 
 
 def memory_table(results):
-    lines = ["| weights | in memory | peak beside weights and KV (target) | load of a cached file (target) "
+    lines = ["| weights | in memory | peak of a prompt beside weights and KV (target) | load of a cached file (target) "
              "| llama.cpp peak |", "|---|---|---|---|---|"]
     for kind, name in NAMES.items():
         ours = results["inhouse"].get(kind, {})

@@ -136,13 +136,13 @@ absl::StatusOr<std::unique_ptr<Engine>> Engine::Load(const EngineOptions& option
   report.bind_ms = watch.Lap();
   INHOUSE_RETURN_IF_ERROR(MapPacked(options, *loaded.checkpoint, *loaded.kernels, *loaded.team,
                                     *loaded.model, &report));
-  if (report.packed.empty() && !loaded.model->weights().Pack(*loaded.team, progress)) {
-    return absl::CancelledError("the load was given up");
-  }
   // What was read of the maps (small tensors, samples for the fingerprint) may have entered 2 MiB
-  // each time. From here on nothing needs them: rows of the embedding are read.
+  // each time. From here on they are hardly needed: packing and embedding read the files.
   for (const auto& file : loaded.checkpoint->tensors.files()) {
     file->DontNeed(0, file->bytes().size());
+  }
+  if (report.packed.empty() && !loaded.model->weights().Pack(*loaded.team, progress)) {
+    return absl::CancelledError("the load was given up");
   }
   report.weights_ms = watch.Lap();
   loaded.model->Allocate(*loaded.team, loaded.plan.limits);
