@@ -14,6 +14,7 @@
 #include <utility>
 
 #include "absl/strings/escaping.h"
+#include "base/hex.h"
 #include "base/hmac.h"
 #include "base/log.h"
 #include "base/status.h"
@@ -33,16 +34,12 @@ std::string Hex(const base::Sha256Bytes& bytes) {
   return std::string(absl::BytesToHexString(absl::string_view(text.data(), text.size())));
 }
 
-bool IsHex(std::string_view text) {
-  return std::ranges::all_of(
-      text, [](char c) { return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f'); });
-}
-
 enum class NameKind { kForeign, kPages, kUnfinished };
 
 // Unfinished files are called as base::NewFile does, where the file system has no nameless ones.
 NameKind KindOf(std::string_view name) {
-  if (name.size() < kKeyDigits + kExtension.size() || !IsHex(name.substr(0, kKeyDigits)) ||
+  if (name.size() < kKeyDigits + kExtension.size() ||
+      !base::IsLowerHex(name.substr(0, kKeyDigits)) ||
       name.substr(kKeyDigits, kExtension.size()) != kExtension) {
     return NameKind::kForeign;
   }
@@ -53,7 +50,7 @@ NameKind KindOf(std::string_view name) {
 
 bool IsDirectoryName(std::string_view name) {
   return name.size() == kPrefix.size() + kNameDigits && name.starts_with(kPrefix) &&
-         IsHex(name.substr(kPrefix.size()));
+         base::IsLowerHex(name.substr(kPrefix.size()));
 }
 
 // Whether the open file is still the one of that name: who deletes a directory holds its lock, and

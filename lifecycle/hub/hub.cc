@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "base/file.h"
+#include "base/hex.h"
 #include "base/status.h"
 #include "fmt/format.h"
 #include "lifecycle/registry/manifest.h"
@@ -58,9 +59,7 @@ absl::Status BadListing(const std::string& what, const std::string& field, const
 }
 
 bool IsHex(const std::string& text, size_t size) {
-  return text.size() == size && std::all_of(text.begin(), text.end(), [](char c) {
-           return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f');
-         });
+  return text.size() == size && base::IsLowerHex(text);
 }
 
 absl::StatusOr<uint64_t> SizeOf(const Json& entry, const char* key, const std::string& what,

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <random>
 
+#include "base/hex.h"
 #include "fmt/format.h"
 
 namespace inhouse::monitoring {
@@ -13,11 +14,6 @@ namespace {
 constexpr size_t kTracestateBytesMax = 512;
 constexpr size_t kTraceDigits = 32;
 constexpr size_t kSpanDigits = 16;
-
-bool IsHex(std::string_view text) {
-  return std::all_of(text.begin(), text.end(),
-                     [](char c) { return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f'); });
-}
 
 bool IsZero(std::string_view text) { return text.find_first_not_of('0') == std::string_view::npos; }
 
@@ -44,8 +40,8 @@ std::optional<TraceContext> ParseTraceparent(std::string_view header) {
   const std::string_view trace = header.substr(3, kTraceDigits);
   const std::string_view span = header.substr(36, kSpanDigits);
   const std::string_view flags = header.substr(53, 2);
-  if (!IsHex(version) || version == "ff" || !IsHex(trace) || IsZero(trace) || !IsHex(span) ||
-      IsZero(span) || !IsHex(flags)) {
+  if (!base::IsLowerHex(version) || version == "ff" || !base::IsLowerHex(trace) || IsZero(trace) ||
+      !base::IsLowerHex(span) || IsZero(span) || !base::IsLowerHex(flags)) {
     return std::nullopt;
   }
   if (header.size() > kLength && (version == "00" || header[kLength] != '-')) return std::nullopt;
