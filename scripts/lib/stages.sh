@@ -88,13 +88,12 @@ stage_tidy() {
 # Every public header compiles on its own.
 stage_headers() { count headers built dev all_verify_interface_header_sets; }
 
-# ctest runs the binaries; GoogleTest's own reports say how many tests they held.
+# unit_tests PRESET [TARGET]: ctest runs the binaries; GoogleTest's own reports say how many tests they held.
 unit_tests() {
   local preset=$1
-  shift
-  built "$preset" unit_tests || return 1
+  built "$preset" "${2:-unit_tests}" || return 1
   rm -rf "build/$preset/reports" && mkdir -p "build/$preset/reports"
-  GTEST_OUTPUT="xml:$ROOT/build/$preset/reports/" ctest --preset "$preset" -j "$JOBS" "$@" \
+  GTEST_OUTPUT="xml:$ROOT/build/$preset/reports/" ctest --preset "$preset" -j "$JOBS" \
     --output-junit "$ROOT/build/$preset/reports/ctest.junit" --no-tests=error || true
   python3 tests/count_ctest.py "build/$preset/reports"
 }
@@ -123,6 +122,8 @@ stage_asan() { count asan unit_tests asan; }
 stage_tsan() { count tsan unit_tests tsan; }
 # Warnings are errors: a build is the proof of the lock annotations.
 stage_clang() { count clang built clang; }
+# The AVX-512 levels, with AVX2 in the place of their instructions (tests/emulation).
+stage_emulated() { count emulated unit_tests emulated emulated_tests; }
 stage_aarch64() { count aarch64 unit_tests aarch64; }
 stage_riscv64() { count riscv64 unit_tests riscv64; }
 
