@@ -288,7 +288,13 @@ template <int kRounding>
 
 // a 2^floor(b), rounded once. Intel SDM, VSCALEFPS, "Special cases".
 INHOUSE_EMULATED float Scale(float a, float b) {
-  if (__builtin_isnan(a)) return !__builtin_isinf(b) ? a : b > 0 ? b : 0.0F;
+  if (__builtin_isnan(a)) {
+    uint32_t payload = 0;
+    __builtin_memcpy(&payload, &a, sizeof(payload));
+    const bool quiet = (payload >> 22 & 1) != 0;
+    if (!quiet || !__builtin_isinf(b)) return a + a;
+    return b > 0 ? b : 0.0F;
+  }
   if (__builtin_isnan(b)) return b;
   if (__builtin_isinf(b)) {
     if (b > 0 ? a == 0 : __builtin_isinf(a)) return -__builtin_nanf("");
