@@ -66,6 +66,13 @@ void AddModelFlags(CLI::App& app, engine::EngineOptions* options) {
       ->check(CLI::IsMember({8, 16}));
 }
 
+void AddPrefillChunk(CLI::App& app, engine::EngineOptions* options) {
+  app.add_option("--prefill-chunk", options->prefill_chunk,
+                 "prompt tokens of one step at most: shorter steps let others speak sooner")
+      ->capture_default_str()
+      ->check(CLI::Range(1, 65536));
+}
+
 void AddEngineFlags(CLI::App& app, engine::EngineOptions* options) {
   AddModelFlags(app, options);
   app.add_option("-c,--context", options->context_tokens,

@@ -17,6 +17,8 @@ namespace inhouse::apps {
 void AddModelFlags(CLI::App& app, engine::EngineOptions* options);
 // The same, --context, --kv-type and --packed. The values arrive when the flags are parsed.
 void AddEngineFlags(CLI::App& app, engine::EngineOptions* options);
+// --prefill-chunk.
+void AddPrefillChunk(CLI::App& app, engine::EngineOptions* options);
 
 // --adapter: one for everything that the verb does.
 void AddAdapterFlag(CLI::App& app, engine::EngineOptions* options);

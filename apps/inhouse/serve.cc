@@ -296,10 +296,7 @@ VerbRun SetUpServe(CLI::App& app) {
                  "answers that may wait for their turn; more get a 429")
       ->capture_default_str()
       ->check(CLI::Range(0, 1'000'000));
-  app.add_option("--prefill-chunk", flags->engine.prefill_chunk,
-                 "prompt tokens of one step at most: shorter steps let others speak sooner")
-      ->capture_default_str()
-      ->check(CLI::Range(1, 65536));
+  AddPrefillChunk(app, &flags->engine);
   app.add_option("--step-ms", flags->engine.step_ms,
                  "while answers go on, new prompts are computed in pieces that take so long "
                  "together with them")

@@ -73,13 +73,17 @@ def phase_of(row):
     return "prefill" if row["phase"] == "prefill" else "decode" if row["batch"] == 1 else "decode_batch"
 
 
+def failed(out):
+    return {"error": out["error"]["message"] if isinstance(out["error"], dict) else out["error"]}
+
+
 def measure_inhouse(args, kind, path, depth):
     command = [*args.prefix, args.inhouse, "bench", "--model", path, "--threads", str(args.threads), "--repeat", "1",
                "--json", *args.inhouse_flags]
     out = run_json([*command, "--prompt-tokens", str(args.prompt_tokens), "--generate-tokens",
                     str(args.generate_tokens), "--batch", f"1,{args.batch}"])
     if "error" in out:
-        return {"error": out["error"]["message"] if isinstance(out["error"], dict) else out["error"]}
+        return failed(out)
     rows = {phase_of(row): row for row in out["results"]}
     if kind in targets.INTEGER:
         narrow = run_json([*command, "--activation-bits", "8", "--prompt-tokens", str(args.prompt_tokens), "--generate-tokens",
@@ -93,6 +97,8 @@ def measure_inhouse(args, kind, path, depth):
     # that of a process that follows one of its own size. It reserves no more KV than it fills: the peak hides nothing.
     follower = [run_json([*command, "--prompt-tokens", str(tokens), "--generate-tokens", "0"])
                 for tokens in (1, args.prompt_tokens)][-1]
+    if "error" in follower:
+        return failed(follower)
     beside = follower["model"]["weight_bytes"] + follower["model"]["kv_bytes"]
     model = out["model"]
     return {**{phase: row["tokens_per_second"]["median"] for phase, row in rows.items()},

@@ -26,9 +26,9 @@ void SwiGlu(const OpContext& context, float* x, int64_t n, int64_t rows);
 // takes them.
 void AddRows(const OpContext& context, float* y, const float* x, int64_t n, int64_t rows);
 
-// y[r] = table row ids[r], expanded to float. Ids must be valid. A table of a file is read, not
-// mapped: touching one row of a map may enter 2 MiB of it, and the process would seem to grow by
-// the whole table. Needs a row's bytes of member scratch. Ends with a barrier.
+// y[r] = table row ids[r], expanded to float. Ids must be valid. Rows of a file are read; the map
+// serves where that fails: touching one row of it may enter 2 MiB, and the process would seem to
+// grow by the whole table. Needs a row's bytes of member scratch. Ends with a barrier.
 void Embed(const OpContext& context, const StoredTensor& table, std::span<const int32_t> ids,
            float* y);
 

@@ -146,10 +146,7 @@ VerbRun SetUpBench(CLI::App& app) {
                  "length of the prompt of the prefill phase; 0 = no such phase")
       ->capture_default_str()
       ->check(CLI::Range(0, 1 << 24));
-  app.add_option("--prefill-chunk", flags->engine.prefill_chunk,
-                 "prompt tokens of one step at most, as `inhouse serve` has it")
-      ->capture_default_str()
-      ->check(CLI::Range(1, 65536));
+  AddPrefillChunk(app, &flags->engine);
   app.add_option("--generate-tokens", flags->generate_tokens,
                  "tokens that each sequence generates; 0 = no such phase")
       ->capture_default_str()

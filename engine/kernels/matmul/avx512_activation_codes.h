@@ -51,6 +51,9 @@ INHOUSE_INLINE float MaxMagnitude(const __m512 (&x)[kVectors]) {
   return value;
 }
 
+// A smaller maximum is scaled up before codes are made: code_max / max would overflow.
+constexpr float kLeastMax = 0x1p-100F;
+
 // The scale of a group, and the factor that turns it into codes; x is scaled up first where the
 // factor would overflow, or cleared where it is not finite.
 template <size_t kVectors>
@@ -62,7 +65,7 @@ INHOUSE_INLINE float ScaleOf(float code_max, __m512 (&x)[kVectors], float& facto
                                            INHOUSE_INLINE_LAMBDA { x[i] = _mm512_setzero_ps(); });
     return __builtin_nanf("");
   }
-  if (max >= 0x1p-100F) {
+  if (max >= kLeastMax) {
     factor = code_max / max;
   } else if (max > 0) {
     Unroll<static_cast<int>(kVectors)>([&](auto i) INHOUSE_INLINE_LAMBDA {
@@ -138,10 +141,10 @@ INHOUSE_INLINE bool CodeFourGroups(const float* row, int64_t i, int64_t k, uint3
                     _mm512_and_si512(_mm512_castps_si512(v[2 * g + 1]), magnitude));
   });
   const __m128i max_bits = ReduceFour(max, larger);
-  constexpr uint32_t kLeast = 0x0D800000;  // 2^-100
-  constexpr uint32_t kInfinity = 0x7F800000;
-  const __m128i above = _mm_sub_epi32(max_bits, _mm_set1_epi32(static_cast<int>(kLeast)));
-  const __m128i range = _mm_set1_epi32(static_cast<int>(kInfinity - kLeast));
+  const __m128i least = _mm_castps_si128(_mm_set1_ps(kLeastMax));
+  const __m128i infinity = _mm_castps_si128(_mm_set1_ps(__builtin_inff()));
+  const __m128i above = _mm_sub_epi32(max_bits, least);
+  const __m128i range = _mm_sub_epi32(infinity, least);
   if (_mm_cmplt_epu32_mask(above, range) != 0xF) return false;
 
   const __m128 code_max = _mm_set1_ps(L::kCodeMax);

@@ -11,7 +11,7 @@ namespace inhouse::engine {
 namespace {
 
 constexpr int kTogether = 4;
-constexpr int kStagedWords = 320;  // a multiple of 16
+constexpr int kStagedWords = 320;  // 512 columns in two planes with groups of 32: the longest run
 
 // Words of up to kTogether rows.
 struct StagedWords {
