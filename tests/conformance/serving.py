@@ -69,8 +69,8 @@ class Serving:
         self.port = int(match.group(1))
 
     def stderr(self):
-        self.log.seek(0)
-        return self.log.read()
+        # The process writes where this file stands: moving there to read would make it write over what it wrote.
+        return os.pread(self.log.fileno(), os.fstat(self.log.fileno()).st_size, 0).decode(errors="replace")
 
     @property
     def url(self):
