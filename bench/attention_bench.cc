@@ -307,7 +307,8 @@ int Main(int argc, char** argv) {
   for (const std::string& threads : settings.threads) {
     base::ThreadTeam team(std::max(1, std::atoi(threads.c_str())));
     const ProbeKernels probes = ProbesFor(table->level);
-    const Limits limits{Peak(team, probes.f32), Peak(team, probes.bf16)};
+    const Limits limits{Peak(team, probes.dot(DotUnit::kF32)),
+                        Peak(team, probes.dot(DotUnit::kBf16))};
     fmt::print("isa {}, {} threads; in registers: f32 {:.0f} GFLOP/s, bf16 {:.0f} GFLOP/s\n",
                Name(table->level), team.count(), limits.f32 / 1e9, limits.bf16 / 1e9);
     const bool good = ForEachShape(settings, [&](const KvLayout& layout, int heads) {

@@ -153,27 +153,11 @@ class Case {
   std::vector<Arena> scratch_;
 };
 
-// What a product is held against: the dot product of its arithmetic. Two planes of 16-bit
-// activations count once, so 50 % is all that they can reach.
-int64_t (*ProbeOf(const MatMulKernel& kernel, const ProbeKernels& probes))(int64_t) {
-  switch (kernel.activations) {
-    case ActivationLayout::kF32:
-      return probes.f32;
-    case ActivationLayout::kBF16Pairs:
-      return probes.bf16;
-    case ActivationLayout::kI16Groups32:
-    case ActivationLayout::kI16Groups128:
-    case ActivationLayout::kI8Groups32:
-    case ActivationLayout::kI8Groups128:
-      return probes.int8;
-  }
-  return probes.f32;
-}
-
 void Measure(const KernelTable& table, DType type, int64_t m, const Settings& settings,
              base::ThreadTeam& team) {
   const ProbeKernels probes = ProbesFor(table.level);
   const MatMulKernel& kernel = *table.matmul(type, settings.bits);
+  const auto peak = [&] { return Peak(team, probes.dot(DotUnitOf(kernel))); };
   Case c(kernel, settings, m, team);
   std::vector<double> speed;
   std::vector<double> of_read;
@@ -185,11 +169,11 @@ void Measure(const KernelTable& table, DType type, int64_t m, const Settings& se
     return Seconds(team, [&](const base::TeamMember& t) { work(t); });
   };
   for (int round = 0; round < settings.rounds; ++round) {
-    const double peak_before = Peak(team, ProbeOf(kernel, probes));
+    const double peak_before = peak();
     const double before = timed([&](const base::TeamMember& t) { c.Read(probes, matrix, t); });
     const double seconds = timed([&](const base::TeamMember& t) { c.Run(matrix, t); });
     const double after = timed([&](const base::TeamMember& t) { c.Read(probes, matrix, t); });
-    const double peak_after = Peak(team, ProbeOf(kernel, probes));
+    const double peak_after = peak();
     speed.push_back(1 / seconds);
     of_read.push_back((before + after) / 2 / seconds);
     of_peak.push_back(c.Operations() / seconds * 2 / (peak_before + peak_after));

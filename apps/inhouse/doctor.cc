@@ -6,6 +6,7 @@
 #include <thread>
 #include <vector>
 
+#include "apps/inhouse/bench/report.h"
 #include "apps/inhouse/checks.h"
 #include "apps/inhouse/machine_facts.h"
 #include "apps/inhouse/progress.h"
@@ -56,15 +57,17 @@ void LookAtLoad(Findings* findings) {
 void Measure(Report* report) {
   const auto before = ReadCpuTicks();
   Findings& findings = report->findings;
-  engine::LimitsProbe all(findings.threads);
-  engine::LimitsProbe one(1);
+  const engine::IsaLevel level = engine::SupportedLevels().back();
+  engine::LimitsProbe all(findings.threads, level);
+  engine::LimitsProbe one(1, level);
   for (int round = 0; round < 3 && !Interrupted(); ++round) {
     const engine::MachineLimits limits = all.Sample();
     report->limits.memory_read_gb_s =
         std::max(report->limits.memory_read_gb_s, limits.memory_read_gb_s);
-    report->limits.f32_gop_s = std::max(report->limits.f32_gop_s, limits.f32_gop_s);
-    report->limits.bf16_gop_s = std::max(report->limits.bf16_gop_s, limits.bf16_gop_s);
-    report->limits.int8_gop_s = std::max(report->limits.int8_gop_s, limits.int8_gop_s);
+    for (size_t unit = 0; unit < engine::kDotUnits; ++unit) {
+      double& most = report->limits.dot_gop_s[unit];
+      most = std::max(most, limits.dot_gop_s[unit]);
+    }
     findings.memory_read_gb_s_1_thread =
         std::max(findings.memory_read_gb_s_1_thread, one.Sample().memory_read_gb_s);
   }
@@ -155,12 +158,8 @@ Json ToJson(const Report& report) {
                 {"free_bytes",
                  findings.store_free.has_value() ? Json(*findings.store_free) : Json(nullptr)}}}};
   if (report.measured) {
-    out["limits"] = {{"memory_read_gb_s", report.limits.memory_read_gb_s},
-                     {"memory_read_gb_s_1_thread", findings.memory_read_gb_s_1_thread},
-                     {"dot_gop_s",
-                      {{"f32", report.limits.f32_gop_s},
-                       {"bf16", report.limits.bf16_gop_s},
-                       {"int8", report.limits.int8_gop_s}}}};
+    out["limits"] = LimitsJson(report.limits);
+    out["limits"]["memory_read_gb_s_1_thread"] = findings.memory_read_gb_s_1_thread;
   }
   out["checks"] = std::move(checks);
   return out;
@@ -172,9 +171,8 @@ void Print(const Report& report) {
               facts.virtual_machine ? ", virtual" : "", facts.system.c_str(), facts.kernel.c_str());
   std::printf("features: %s\n", fmt::format("{}", fmt::join(report.features, " ")).c_str());
   if (report.measured) {
-    std::printf("peaks with %d threads: %.0f Gop/s f32, %.0f Gop/s BF16, %.0f Gop/s int8\n",
-                report.findings.threads, report.limits.f32_gop_s, report.limits.bf16_gop_s,
-                report.limits.int8_gop_s);
+    std::printf("peaks with %d threads: %s\n", report.findings.threads,
+                DotsText(LimitsJson(report.limits)).c_str());
   }
   std::printf("\n");
   size_t slow = 0;

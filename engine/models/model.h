@@ -11,6 +11,7 @@
 
 #include "absl/status/statusor.h"
 #include "engine/formats/checkpoint.h"
+#include "engine/kernels/probe/probe.h"
 #include "engine/models/adapter.h"
 #include "engine/models/step_plan.h"
 #include "engine/ops/linear.h"
@@ -30,9 +31,9 @@ struct MatrixTypeFacts {
 // One kind of matrix product, over all layers.
 struct ProductFacts {
   OpClass op = OpClass::kOther;
-  int64_t weight_bytes = 0;  // in memory, packed
-  int64_t ops = 0;           // multiplications and additions for one row
-  ActivationLayout arithmetic = ActivationLayout::kF32;  // of most of them
+  int64_t weight_bytes = 0;      // in memory, packed
+  int64_t ops = 0;               // multiplications and additions for one row
+  DotUnit unit = DotUnit::kF32;  // that computes most of them
 };
 
 // What can be said of a model without loading it.

@@ -97,11 +97,11 @@ size_t Linear::member_scratch_bytes() const {
   return static_cast<size_t>(bytes);
 }
 
-ActivationLayout Linear::arithmetic() const {
+DotUnit Linear::dot_unit() const {
   const auto largest =
       std::max_element(segments_.begin(), segments_.end(),
                        [](const Segment& a, const Segment& b) { return a.rows < b.rows; });
-  return largest->kernel->activations;
+  return DotUnitOf(*largest->kernel);
 }
 
 void Linear::ReleaseParts() {

@@ -13,6 +13,7 @@
 #include "absl/status/statusor.h"
 #include "engine/formats/packed_file.h"
 #include "engine/formats/stored_matrix.h"
+#include "engine/kernels/probe/probe.h"
 #include "engine/ops/op_context.h"
 
 namespace inhouse::engine {
@@ -40,8 +41,7 @@ class Linear {
   int64_t out_features() const { return out_; }
   int64_t packed_bytes() const { return packed_bytes_; }
   int64_t stored_bytes() const { return stored_bytes_; }  // of all tensors of the parts
-  // How the activations of the largest part are laid out: tells its arithmetic.
-  ActivationLayout arithmetic() const;
+  DotUnit dot_unit() const;                               // of the largest part
   // Bytes that MatMul needs of OpScratch for up to `rows` activation rows.
   size_t packed_activation_bytes(int64_t rows) const;
   size_t member_scratch_bytes() const;

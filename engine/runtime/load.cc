@@ -54,23 +54,6 @@ absl::Status LoadTokenizerAndFormat(LoadedModel* loaded) {
   return absl::OkStatus();
 }
 
-// The unit whose peak bounds the products: codes of quantized weights meet 16-bit activations in
-// two 8-bit passes.
-const char* ArithmeticName(ActivationLayout layout) {
-  switch (layout) {
-    case ActivationLayout::kF32:
-      return "f32";
-    case ActivationLayout::kBF16Pairs:
-      return "bf16";
-    case ActivationLayout::kI16Groups32:
-    case ActivationLayout::kI16Groups128:
-    case ActivationLayout::kI8Groups32:
-    case ActivationLayout::kI8Groups128:
-      return "int8";
-  }
-  return "f32";
-}
-
 void DescribeModel(LoadedModel* loaded) {
   const ModelFacts& facts = loaded->model->facts();
   ModelInfo& info = loaded->info;
@@ -86,7 +69,7 @@ void DescribeModel(LoadedModel* loaded) {
   info.model_context_tokens = facts.context_tokens;
   for (const ProductFacts& product : facts.products) {
     info.products.push_back(
-        {product.op, product.weight_bytes, product.ops, ArithmeticName(product.arithmetic)});
+        {product.op, product.weight_bytes, product.ops, std::string(Name(product.unit))});
   }
   info.isa = std::string(Name(loaded->kernels->level));
   info.activation_bits = loaded->options.activation_bits;

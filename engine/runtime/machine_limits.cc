@@ -3,13 +3,13 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <atomic>
 #include <chrono>
 #include <cstring>
 #include <fstream>
 
 #include "base/thread_team.h"
-#include "engine/kernels/probe/probe.h"
 #include "engine/runtime/byte_plan.h"
 #include "engine/tensor/arena.h"
 
@@ -46,24 +46,27 @@ double MedianOfRuns(std::vector<double> values) {
 }  // namespace
 
 MachineLimits MedianOf(const std::vector<MachineLimits>& samples) {
-  const auto median = [&samples](double MachineLimits::*member) {
-    if (samples.empty()) return 0.0;
+  if (samples.empty()) return {};
+  const auto median = [&samples](auto value_of) {
     std::vector<double> values;
-    for (const MachineLimits& sample : samples) values.push_back(sample.*member);
+    for (const MachineLimits& sample : samples) values.push_back(value_of(sample));
     std::sort(values.begin(), values.end());
     const size_t n = values.size();
     return (values[(n - 1) / 2] + values[n / 2]) / 2;
   };
-  return {.memory_read_gb_s = median(&MachineLimits::memory_read_gb_s),
-          .f32_gop_s = median(&MachineLimits::f32_gop_s),
-          .bf16_gop_s = median(&MachineLimits::bf16_gop_s),
-          .int8_gop_s = median(&MachineLimits::int8_gop_s)};
+  MachineLimits limits;
+  limits.memory_read_gb_s = median([](const MachineLimits& s) { return s.memory_read_gb_s; });
+  for (size_t unit = 0; unit < kDotUnits; ++unit) {
+    limits.dot_gop_s[unit] = median([unit](const MachineLimits& s) { return s.dot_gop_s[unit]; });
+  }
+  return limits;
 }
 
 struct LimitsProbe::State {
-  explicit State(int threads)
+  State(int threads, IsaLevel level)
       : team(threads),
-        probes(ProbesFor(SupportedLevels().back())),
+        read(ProbesFor(SupportedLevels().back()).read),
+        dots(ProbesFor(level).dots),
         buffer(static_cast<size_t>(ReadBytes())) {
     // First touched by the threads that read it.
     team.Run([this](const base::TeamMember& member) {
@@ -81,7 +84,7 @@ struct LimitsProbe::State {
       const Clock::time_point start = Clock::now();
       team.Run([&](const base::TeamMember& member) {
         const auto [begin, end] = member.Share(bytes(), kChunk);
-        sink |= probes.read(buffer.data() + begin, end - begin);
+        sink |= read(buffer.data() + begin, end - begin);
       });
       speeds.push_back(static_cast<double>(bytes()) / SecondsSince(start) / 1e9);
     }
@@ -107,24 +110,30 @@ struct LimitsProbe::State {
   }
 
   base::ThreadTeam team;
-  const ProbeKernels probes;
+  uint64_t (*const read)(const std::byte*, int64_t);
+  const decltype(ProbeKernels::dots) dots;
   Arena buffer;
-  int64_t f32_rounds = 4096;
-  int64_t bf16_rounds = 4096;
-  int64_t int8_rounds = 4096;
+  std::array<int64_t, kDotUnits> rounds = {4096, 4096, 4096, 4096};
 };
 
-LimitsProbe::LimitsProbe(int threads) : state_(std::make_unique<State>(threads)) {}
+LimitsProbe::LimitsProbe(int threads, IsaLevel level)
+    : state_(std::make_unique<State>(threads, level)) {}
 LimitsProbe::~LimitsProbe() = default;
 
 int64_t LimitsProbe::buffer_bytes() const { return state_->bytes(); }
 
 MachineLimits LimitsProbe::Sample() {
   State& s = *state_;
-  return {.memory_read_gb_s = s.Read(),
-          .f32_gop_s = s.Unit(s.probes.f32, &s.f32_rounds),
-          .bf16_gop_s = s.Unit(s.probes.bf16, &s.bf16_rounds),
-          .int8_gop_s = s.Unit(s.probes.int8, &s.int8_rounds)};
+  MachineLimits limits;
+  limits.memory_read_gb_s = s.Read();
+  for (size_t unit = 0; unit < kDotUnits; ++unit) {
+    // Units of one probe have one peak.
+    const auto* same = std::find(s.dots.begin(), s.dots.end(), s.dots[unit]);
+    const auto first = static_cast<size_t>(same - s.dots.begin());
+    limits.dot_gop_s[unit] =
+        first < unit ? limits.dot_gop_s[first] : s.Unit(s.dots[unit], &s.rounds[unit]);
+  }
+  return limits;
 }
 
 std::string CpuModel() {

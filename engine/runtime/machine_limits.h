@@ -1,29 +1,33 @@
 // The limits of this machine, measured: what `bench` and `doctor` hold their figures against.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <memory>
 #include <string>
 #include <vector>
+
+#include "engine/kernels/probe/probe.h"
 
 namespace inhouse::engine {
 
 struct MachineLimits {
   // All threads together, plain sequential reads of far more than the caches.
   double memory_read_gb_s = 0;
-  // Multiplications and additions per second in registers, all threads together.
-  double f32_gop_s = 0;
-  double bf16_gop_s = 0;  // dot products of BF16 (float32 where the CPU has none)
-  double int8_gop_s = 0;  // the fastest dot product of 8-bit codes, each counted once
+  // Multiplications and additions per second in registers, all threads together, of each DotUnit.
+  std::array<double, kDotUnits> dot_gop_s = {};
+
+  double dot(DotUnit unit) const { return dot_gop_s[static_cast<size_t>(unit)]; }
 };
 
 // The median of each member.
 MachineLimits MedianOf(const std::vector<MachineLimits>& samples);
 
-// Measures with a team of its own, on the best level that the CPU has. One thread at a time.
+// Measures with a team of its own. One thread at a time.
 class LimitsProbe {
  public:
-  explicit LimitsProbe(int threads);
+  // The dot products are those of `level`; the memory is read as fast as the CPU can.
+  LimitsProbe(int threads, IsaLevel level);
   ~LimitsProbe();
 
   // One sample, some 30 ms: the median of three reads of the whole buffer, and of five runs of a

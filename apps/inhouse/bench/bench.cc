@@ -15,6 +15,7 @@
 #include "apps/inhouse/progress.h"
 #include "apps/inhouse/verb.h"
 #include "base/status.h"
+#include "engine/kernels/kernel_table.h"
 #include "engine/runtime/machine_limits.h"
 #include "fmt/format.h"
 
@@ -114,7 +115,7 @@ absl::Status RunBench(const BenchFlags& flags) {
     }
   }
   run.peak_rss_bytes = PeakRss();
-  engine::LimitsProbe probe(info.threads);
+  engine::LimitsProbe probe(info.threads, engine::ChooseTable(info.isa)->level);
   INHOUSE_RETURN_IF_ERROR(Measure(*engine, flags, probe, &run));
   run.peak_rss_bytes = std::max(run.peak_rss_bytes, PeakRss() - probe.buffer_bytes());
   const auto json = BenchJson(info, run);

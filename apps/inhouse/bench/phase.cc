@@ -14,10 +14,11 @@ double CachedTokens(const Phase& phase) {
 }
 
 void AddOps(const engine::ProductInfo& product, double rows, Cost* cost) {
-  double& ops = product.arithmetic == "int8"   ? cost->int8_ops
-                : product.arithmetic == "bf16" ? cost->bf16_ops
-                                               : cost->f32_ops;
-  ops += static_cast<double>(product.ops) * rows;
+  for (size_t unit = 0; unit < engine::kDotUnits; ++unit) {
+    if (product.arithmetic == Name(static_cast<engine::DotUnit>(unit))) {
+      cost->dot_ops[unit] += static_cast<double>(product.ops) * rows;
+    }
+  }
 }
 
 }  // namespace
@@ -61,9 +62,11 @@ double MemorySeconds(const Cost& cost, const engine::MachineLimits& limits) {
 }
 
 double ArithmeticSeconds(const Cost& cost, const engine::MachineLimits& limits) {
-  const auto seconds = [](double ops, double gop_s) { return ops > 0 ? ops / (gop_s * 1e9) : 0; };
-  return seconds(cost.f32_ops, limits.f32_gop_s) + seconds(cost.bf16_ops, limits.bf16_gop_s) +
-         seconds(cost.int8_ops, limits.int8_gop_s);
+  double seconds = 0;
+  for (size_t unit = 0; unit < engine::kDotUnits; ++unit) {
+    if (cost.dot_ops[unit] > 0) seconds += cost.dot_ops[unit] / (limits.dot_gop_s[unit] * 1e9);
+  }
+  return seconds;
 }
 
 double LimitSeconds(const Cost& cost, const engine::MachineLimits& limits) {

@@ -1,7 +1,9 @@
 // What a phase of `inhouse bench` costs at least, and what that means on this machine.
 #pragma once
 
+#include <array>
 #include <cstdint>
+#include <numeric>
 #include <string>
 #include <vector>
 
@@ -24,12 +26,10 @@ struct Phase {
 // What must be moved and computed for `tokens` tokens: a lower bound, whoever computes it.
 struct Cost {
   double tokens = 0;
-  double bytes = 0;  // read from memory
-  double f32_ops = 0;
-  double bf16_ops = 0;
-  double int8_ops = 0;
+  double bytes = 0;                                    // read from memory
+  std::array<double, engine::kDotUnits> dot_ops = {};  // of each engine::DotUnit
 
-  double ops() const { return f32_ops + bf16_ops + int8_ops; }
+  double ops() const { return std::accumulate(dot_ops.begin(), dot_ops.end(), 0.0); }
 };
 
 // Of one prompt (prefill) or one step of the batch (decode). Bytes: the weights once for each chunk

@@ -21,24 +21,23 @@ engine::ModelInfo Model() {
   return model;
 }
 
-constexpr engine::MachineLimits kLimits{
-    .memory_read_gb_s = 10, .f32_gop_s = 100, .bf16_gop_s = 200, .int8_gop_s = 400};
+constexpr engine::MachineLimits kLimits{.memory_read_gb_s = 10, .dot_gop_s = {100, 200, 400, 800}};
 
 TEST(PhaseTest, DecodeReadsWeightsOnceAndEveryCache) {
   const Cost cost = CostOf(Model(), {Phase::Kind::kDecode, 100, 4, 1000}, 512);
   EXPECT_DOUBLE_EQ(cost.tokens, 4);
   EXPECT_DOUBLE_EQ(cost.bytes, 150e6 + 4 * 1050 * 1000.0);
-  EXPECT_DOUBLE_EQ(cost.int8_ops, 4 * 200e6);
-  EXPECT_DOUBLE_EQ(cost.bf16_ops, 4 * 60e6);
-  EXPECT_DOUBLE_EQ(cost.f32_ops, 0);
+  EXPECT_DOUBLE_EQ(cost.dot_ops[2], 4 * 200e6);
+  EXPECT_DOUBLE_EQ(cost.dot_ops[1], 4 * 60e6);
+  EXPECT_DOUBLE_EQ(cost.dot_ops[0], 0);
 }
 
 TEST(PhaseTest, PrefillComputesTheHeadOnceAndReadsTheRestForEachChunk) {
   const Cost cost = CostOf(Model(), {Phase::Kind::kPrefill, 600, 1, 0}, 512);
   EXPECT_DOUBLE_EQ(cost.tokens, 600);
   EXPECT_DOUBLE_EQ(cost.bytes, 2 * 100e6 + 50e6);
-  EXPECT_DOUBLE_EQ(cost.int8_ops, 600 * 200e6);
-  EXPECT_DOUBLE_EQ(cost.bf16_ops, 60e6);
+  EXPECT_DOUBLE_EQ(cost.dot_ops[2], 600 * 200e6);
+  EXPECT_DOUBLE_EQ(cost.dot_ops[1], 60e6);
 }
 
 TEST(PhaseTest, TheSlowerOfMemoryAndArithmeticIsTheLimit) {
@@ -59,13 +58,13 @@ TEST(PhaseTest, KernelsAddUpToTheStep) {
   for (size_t i = 0; i < engine::kOpClasses; ++i) {
     const Cost cost = CostOf(model, static_cast<engine::OpClass>(i), phase, steps, steps * 4);
     sum.bytes += cost.bytes;
-    sum.int8_ops += cost.int8_ops;
-    sum.bf16_ops += cost.bf16_ops;
+    sum.dot_ops[2] += cost.dot_ops[2];
+    sum.dot_ops[1] += cost.dot_ops[1];
   }
   const Cost whole = CostOf(model, phase, 512);
   EXPECT_DOUBLE_EQ(sum.bytes, steps * whole.bytes);
-  EXPECT_DOUBLE_EQ(sum.int8_ops, steps * whole.int8_ops);
-  EXPECT_DOUBLE_EQ(sum.bf16_ops, steps * whole.bf16_ops);
+  EXPECT_DOUBLE_EQ(sum.dot_ops[2], steps * whole.dot_ops[2]);
+  EXPECT_DOUBLE_EQ(sum.dot_ops[1], steps * whole.dot_ops[1]);
 }
 
 TEST(PhaseTest, SaysWhatDoesNotFit) {
@@ -78,22 +77,20 @@ TEST(PhaseTest, SaysWhatDoesNotFit) {
 
 TEST(PhaseTest, MedianOfSamplesIsTakenMemberByMember) {
   const engine::MachineLimits median =
-      engine::MedianOf({{10, 1, 5, 7}, {30, 2, 4, 8}, {20, 3, 6, 9}});
+      engine::MedianOf({{10, {1, 5, 7, 1}}, {30, {2, 4, 8, 1}}, {20, {3, 6, 9, 1}}});
   EXPECT_DOUBLE_EQ(median.memory_read_gb_s, 20);
-  EXPECT_DOUBLE_EQ(median.f32_gop_s, 2);
-  EXPECT_DOUBLE_EQ(median.bf16_gop_s, 5);
-  EXPECT_DOUBLE_EQ(median.int8_gop_s, 8);
+  EXPECT_DOUBLE_EQ(median.dot_gop_s[0], 2);
+  EXPECT_DOUBLE_EQ(median.dot_gop_s[1], 5);
+  EXPECT_DOUBLE_EQ(median.dot_gop_s[2], 8);
   EXPECT_DOUBLE_EQ(Median({4, 1, 3, 2}), 2.5);
   EXPECT_DOUBLE_EQ(Median({}), 0);
 }
 
 TEST(PhaseTest, AProbeMeasuresSomethingPositive) {
-  engine::LimitsProbe probe(1);
+  engine::LimitsProbe probe(1, engine::IsaLevel::kRef);
   const engine::MachineLimits sample = probe.Sample();
   EXPECT_GT(sample.memory_read_gb_s, 0);
-  EXPECT_GT(sample.f32_gop_s, 0);
-  EXPECT_GT(sample.bf16_gop_s, 0);
-  EXPECT_GT(sample.int8_gop_s, 0);
+  for (const double gop_s : sample.dot_gop_s) EXPECT_GT(gop_s, 0);
   EXPECT_GT(probe.buffer_bytes(), 0);
 }
 

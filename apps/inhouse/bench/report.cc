@@ -12,12 +12,6 @@ namespace {
 
 using nlohmann::ordered_json;
 
-ordered_json LimitsJson(const engine::MachineLimits& limits) {
-  return {{"memory_read_gb_s", limits.memory_read_gb_s},
-          {"dot_gop_s",
-           {{"f32", limits.f32_gop_s}, {"bf16", limits.bf16_gop_s}, {"int8", limits.int8_gop_s}}}};
-}
-
 ordered_json PhaseJson(const Phase& phase) {
   return {{"phase", phase.name()},
           {"batch", phase.batch},
@@ -113,6 +107,22 @@ void PrintKernels(const ordered_json& row) {
 
 }  // namespace
 
+ordered_json LimitsJson(const engine::MachineLimits& limits) {
+  ordered_json dots;
+  for (size_t unit = 0; unit < engine::kDotUnits; ++unit) {
+    dots[Name(static_cast<engine::DotUnit>(unit))] = limits.dot_gop_s[unit];
+  }
+  return {{"memory_read_gb_s", limits.memory_read_gb_s}, {"dot_gop_s", dots}};
+}
+
+std::string DotsText(const ordered_json& limits) {
+  std::string text;
+  for (const auto& [unit, gop_s] : limits["dot_gop_s"].items()) {
+    text += fmt::format("{}{} {:.0f}", text.empty() ? "" : ", ", unit, gop_s.get<double>());
+  }
+  return text + " Gop/s";
+}
+
 ordered_json BenchJson(const engine::ModelInfo& model, const BenchRun& run) {
   ordered_json results = ordered_json::array();
   std::vector<engine::MachineLimits> limits;
@@ -162,10 +172,8 @@ void PrintBench(const ordered_json& json) {
   fmt::print("{}: {}, {} threads, {}\n", json["model"]["name"].get<std::string>(),
              machine["cpu"].get<std::string>(), machine["threads"].get<int>(),
              machine["isa"].get<std::string>());
-  fmt::print(
-      "limits measured beside it: memory {:.1f} GB/s; f32 {:.0f}, bf16 {:.0f}, int8 {:.0f} Gop/s\n",
-      limits["memory_read_gb_s"].get<double>(), limits["dot_gop_s"]["f32"].get<double>(),
-      limits["dot_gop_s"]["bf16"].get<double>(), limits["dot_gop_s"]["int8"].get<double>());
+  fmt::print("limits measured beside it: memory {:.1f} GB/s; {}\n",
+             limits["memory_read_gb_s"].get<double>(), DotsText(limits));
   Table table({{"phase"},
                {"batch", Align::kRight},
                {"depth", Align::kRight},

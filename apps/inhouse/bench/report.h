@@ -27,6 +27,11 @@ struct BenchRun {
   int64_t peak_rss_bytes = 0;  // without the buffer of the limits
 };
 
+// {"memory_read_gb_s": ..., "dot_gop_s": {"f32": ...}}, and its second part for people: "f32 543,
+// bf16 997, int8 2173, int4 2173 Gop/s".
+nlohmann::ordered_json LimitsJson(const engine::MachineLimits& limits);
+std::string DotsText(const nlohmann::ordered_json& limits);
+
 nlohmann::ordered_json BenchJson(const engine::ModelInfo& model, const BenchRun& run);
 // The same object for people, to stdout.
 void PrintBench(const nlohmann::ordered_json& json);

@@ -196,7 +196,7 @@ struct ProductInfo {
   OpClass op = OpClass::kOther;
   int64_t weight_bytes = 0;     // in memory, packed
   int64_t ops = 0;              // multiplications and additions for one token
-  std::string arithmetic = {};  // the unit that computes it: "f32", "bf16" or "int8"
+  std::string arithmetic = {};  // the unit that computes it: "f32", "bf16", "int8", "int4"
 };
 
 // Where the time of Load went, and what it used.

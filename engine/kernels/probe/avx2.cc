@@ -27,7 +27,14 @@ int64_t ProbeF32Avx2(int64_t rounds) {
 int64_t ProbeInt8Avx2(int64_t rounds) {
   const __m256i w = _mm256_set1_epi8(3);
   int64_t left = rounds;
-  INHOUSE_PROBE_LOOP("ymm", "vmovups", w, INHOUSE_PROBE_MADD("ymm"), left);
+  INHOUSE_PROBE_LOOP("ymm", "vmovups", w, INHOUSE_PROBE_MADD8("ymm"), left);
+  return rounds * 12 * 32 * 2;
+}
+
+int64_t ProbeInt4Avx2(int64_t rounds) {
+  const __m256i w = _mm256_set1_epi8(3);
+  int64_t left = rounds;
+  INHOUSE_PROBE_LOOP("ymm", "vmovups", w, INHOUSE_PROBE_MADD4("ymm"), left);
   return rounds * 8 * 6 * 32 * 2;
 }
 

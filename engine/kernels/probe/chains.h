@@ -25,9 +25,19 @@
   ".irp r,0,1,2,3,4,5,6,7,8,9,10,11\n\t" instruction " %%" registers "15, %%" registers \
   "15, %%" registers "\\r\n\t.endr\n\t"
 
-// Products of u8 and s8 codes are added in 16 bits eight times (registers 0 to 5) and then widened
-// to 32 bits (registers 6 to 11; 13 stands for the 16-bit ones): the fastest chain without VNNI
-// that gives useful sums. It is right for codes of four bits; wider ones must be widened sooner.
+// The fastest chain without VNNI for codes of eight bits: the sum of two products fills its 16
+// bits, so each is widened (14 stands for the 16-bit ones). Two VPMADDWD of codes that are widened
+// before are as many multiplications.
+#define INHOUSE_PROBE_MADD8(registers)                            \
+  ".irp r,0,1,2,3,4,5,6,7,8,9,10,11\n\t"                          \
+  "vpmaddubsw %%" registers "15, %%" registers "15, %%" registers \
+  "12\n\t"                                                        \
+  "vpmaddwd %%" registers "14, %%" registers "12, %%" registers   \
+  "13\n\t"                                                        \
+  "vpaddd %%" registers "13, %%" registers "\\r, %%" registers "\\r\n\t.endr\n\t"
+
+// For codes of four bits: products of u8 and s8 codes are added in 16 bits eight times (registers 0
+// to 5) and then widened to 32 bits (registers 6 to 11; 13 stands for the 16-bit ones).
 #define INHOUSE_PROBE_ADD16(registers)                            \
   ".rept 8\n\t.irp r,0,1,2,3,4,5\n\t"                             \
   "vpmaddubsw %%" registers "15, %%" registers "15, %%" registers \
@@ -41,7 +51,7 @@
   "\n\t"                                                           \
   "vxorps %%xmm" from ", %%xmm" from ", %%xmm" from "\n\t"
 
-#define INHOUSE_PROBE_MADD(registers)      \
+#define INHOUSE_PROBE_MADD4(registers)     \
   INHOUSE_PROBE_ADD16(registers)           \
   INHOUSE_PROBE_WIDEN(registers, "0", "6") \
   INHOUSE_PROBE_WIDEN(registers, "1", "7") \

@@ -2,22 +2,39 @@
 // benchmarks quote beside their figures.
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
+#include <string_view>
 
 #include "engine/kernels/kernel_table.h"
 
 namespace inhouse::engine {
 
+// The dot products that bound matrix products.
+enum class DotUnit : uint8_t {
+  kF32,
+  kBf16,  // float32 where a level has no dot product of BF16
+  kInt8,  // weights of eight bits
+  kInt4,  // weights of fewer: without a dot product of bytes their products fit 16 bits for longer
+};
+inline constexpr size_t kDotUnits = 4;
+
+// "f32", "bf16", "int8", "int4".
+std::string_view Name(DotUnit unit);
+
+// The unit that computes most of a product. Two planes of 16-bit activations count once, so they
+// reach at most half of its peak.
+DotUnit DotUnitOf(const MatMulKernel& kernel);
+
 struct ProbeKernels {
   // Reads `bytes` (a multiple of 256) once, sequentially; returns a value that depends on all of
   // them.
   uint64_t (*read)(const std::byte* data, int64_t bytes);
-  // Each runs `rounds` rounds of independent multiply-add chains in registers and returns how many
-  // operations (multiplications and additions) that was.
-  int64_t (*f32)(int64_t rounds);
-  int64_t (*bf16)(int64_t rounds);  // the fastest dot product for BF16 weights at this level
-  int64_t (*int8)(int64_t rounds);  // the fastest dot product for 8-bit weights at this level
+  // For each unit: runs `rounds` rounds of independent chains of the level's fastest dot product in
+  // registers and returns how many operations (multiplications and additions) that was.
+  std::array<int64_t (*)(int64_t rounds), kDotUnits> dots;
+  auto dot(DotUnit unit) const { return dots[static_cast<size_t>(unit)]; }
 };
 
 // The probes of a level. The CPU must support it (SupportedLevels).

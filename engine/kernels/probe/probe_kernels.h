@@ -17,11 +17,13 @@ int64_t ProbeInt8Ref(int64_t rounds);
 uint64_t ProbeReadAvx2(const std::byte* data, int64_t bytes);
 int64_t ProbeF32Avx2(int64_t rounds);
 int64_t ProbeInt8Avx2(int64_t rounds);
+int64_t ProbeInt4Avx2(int64_t rounds);
 int64_t ProbeInt8AvxVnni(int64_t rounds);
 
 uint64_t ProbeReadAvx512(const std::byte* data, int64_t bytes);
 int64_t ProbeF32Avx512(int64_t rounds);
 int64_t ProbeInt8Avx512(int64_t rounds);
+int64_t ProbeInt4Avx512(int64_t rounds);
 int64_t ProbeInt8Avx512Vnni(int64_t rounds);
 int64_t ProbeBf16Avx512(int64_t rounds);
 

@@ -152,12 +152,12 @@ void DenseModel::DescribeFacts() {
   AddProduct(OpClass::kHead, weights_.head);
 }
 
-// Layers may differ in type (GGUF mixes them); the first layer's arithmetic stands for all.
+// Layers may differ in type (GGUF mixes them); the first layer's unit stands for all.
 void DenseModel::AddProduct(OpClass op, const Linear& linear) {
   auto product = std::find_if(facts_.products.begin(), facts_.products.end(),
                               [op](const ProductFacts& p) { return p.op == op; });
   if (product == facts_.products.end()) {
-    product = facts_.products.insert(product, {.op = op, .arithmetic = linear.arithmetic()});
+    product = facts_.products.insert(product, {.op = op, .unit = linear.dot_unit()});
   }
   product->weight_bytes += linear.packed_bytes();
   product->ops += 2 * linear.in_features() * linear.out_features();
