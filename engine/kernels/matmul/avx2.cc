@@ -18,8 +18,9 @@ using Bits16 = GroupKernel<Chains<2>, F, F::kGroupRecords == 1 ? kPlanes32 : kPl
 template <typename F>
 using Bits8 = GroupKernel<Chains<1>, F, F::kGroupRecords == 1 ? kBytes32 : kBytes128>;
 template <typename NumberHeader, int kRecords>
-using SignedBytes = DirectKernel<Words, SignedByteFormat<NumberHeader, kRecords>,
-                                 kRecords == 1 ? kWords32 : kWords128>;
+using SignedBytes = GroupKernel<Words, SignedByteFormat<NumberHeader, kRecords>,
+                                kRecords == 1 ? kWords32 : kWords128,
+                                UnpackedWords<SignedByteFormat<NumberHeader, kRecords>>>;
 
 constexpr MatMulKernel kKernels[] = {
     FloatKernel<F32Weights>::Table("avx2_f32", DType::kF32),

@@ -133,6 +133,8 @@ struct Chains {
 struct Words {
   using Record = WordRecord;
   static constexpr int kTileRows = 6;
+  static constexpr int kDirectRows = 72;
+  static constexpr int kDirectHalves = 0;  // no format with halves
   static constexpr int Columns(int rows) { return rows <= 2 ? 4 : 2; }
 
   template <typename F, int kHalf, int R, int C>

@@ -121,10 +121,12 @@ void AddSteps(const std::byte* w, int c0, const float* x, int64_t steps, float* 
 }
 
 // All columns of one strip. Up to three rows take the panel in one sequential stream; more rows
-// take half its width at a time, in blocks that stay in L1. Inlined into their caller, GCC 12 spills
-// accumulators of these loops: BF16 reaches 0.84 of the peak then, else 0.97 (Zen 5, 6 to 512 rows).
+// take half its width at a time, in blocks that stay in L1. Inlined into their caller, GCC 12
+// spills accumulators of these loops: BF16 reaches 0.84 of the peak then, else 0.97 (Zen 5, 6 to
+// 512 rows).
 template <typename W, int R>
-[[gnu::noinline]] void RunStrip(const std::byte* panel, const float* x, int64_t steps, float* sums) {
+[[gnu::noinline]] void RunStrip(const std::byte* panel, const float* x, int64_t steps,
+                                float* sums) {
   std::memset(sums, 0, sizeof(float) * R * kPanelRows);
   if constexpr (R <= 3) {
     AddSteps<W, R, kPanelVectors>(panel, 0, x, steps, sums);

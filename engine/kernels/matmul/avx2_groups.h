@@ -145,6 +145,38 @@ struct Unpacked {
   }
 };
 
+// A group of F, a format of signed bytes, with two bytes for every code, as VPMADDWD takes them.
+template <typename F>
+struct UnpackedWords {
+  static constexpr int kGroupRecords = F::kGroupRecords;
+  static constexpr int kHalves = 1;
+  static constexpr bool kHasMin = false;
+  static constexpr int kPairs = kGroup / 2 * kGroupRecords;
+  static constexpr int64_t kBytes = (1 + kPairs) * kWordBytes;
+
+  static __m256 Scale(const std::byte* group, int /*g*/, int /*half*/, int v) {
+    return LoadFloats(group + 32 * v);
+  }
+  static void Touch(const std::byte* /*group*/, int /*record*/) {}
+  static __m256i Pair(const std::byte* group, int record, int p, int v) {
+    return LoadBytes(group + (1 + kGroup / 2 * record + p) * kWordBytes + 32 * v);
+  }
+
+  static void Unpack(const std::byte* block, int g, std::byte* group) {
+    for (int v = 0; v < kPanelVectors; ++v) {
+      _mm256_store_ps(reinterpret_cast<float*>(group + 32 * v), F::Scale(block, g, 0, v));
+    }
+    std::byte* to = group + kWordBytes;
+    for (int pair = 0; pair < kPairs; ++pair) {
+#pragma GCC unroll 4
+      for (int v = 0; v < kPanelVectors; ++v) {
+        StoreBytes(F::Pair(block, g * kGroupRecords, pair, v), to + 32 * v);
+      }
+      to += kWordBytes;
+    }
+  }
+};
+
 // `groups` unpacked groups for R rows of a strip; continues `sums`.
 template <typename Dot, typename U, int R>
 [[gnu::noinline]] void RunUnpacked(const std::byte* unpacked, const std::byte* x, int64_t groups,
@@ -230,7 +262,7 @@ struct GroupPanels {
   }
 };
 
-// Decodes in registers, whatever the number of rows: for codes that cost next to nothing to decode.
+// Decodes in registers.
 template <typename Dot, typename F, const StripLayout& kLayout>
 struct DirectKernel : GroupPanels<F, kLayout> {
   using Panels = GroupPanels<F, kLayout>;
@@ -254,10 +286,9 @@ struct DirectKernel : GroupPanels<F, kLayout> {
   }
 };
 
-template <typename Dot, typename F, const StripLayout& kLayout>
+template <typename Dot, typename F, const StripLayout& kLayout, typename U = Unpacked<F>>
 struct GroupKernel : GroupPanels<F, kLayout> {
   using Panels = GroupPanels<F, kLayout>;
-  using U = Unpacked<F>;
   // Decoding again for each few rows is quicker than a copy, up to here.
   static constexpr int64_t kDirectRows = F::kHalves == 1 ? Dot::kDirectRows : Dot::kDirectHalves;
   static constexpr int64_t kUnpackBlocks = kUnpackColumns / Panels::kBlockColumns;

@@ -105,8 +105,9 @@ template <int R, int C, typename Load, typename Add>
   }
 }
 
-// A part of a panel that was decoded once, in L1, serves so many strips.
-constexpr int64_t kChunkStrips = 32;
+// A part of a panel that was decoded once, in L1, serves so many strips: 516 rows, so that a step
+// of a prompt decodes it once. Their sums stay in L2.
+constexpr int64_t kChunkStrips = 86;
 constexpr int64_t kStripSums = int64_t{kStripRows} * kPanelRows;
 
 // Writes the sums [rows][32] of the rows from m0 on.
