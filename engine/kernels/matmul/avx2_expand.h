@@ -41,7 +41,10 @@ struct ExpandKernel {
 
   static int64_t RowBytesOf(int64_t k) { return k / kBlockElements * kBlockBytes; }
   static int64_t PanelBytes(int64_t k) { return (kPanelRows * RowBytesOf(k) + 63) / 64 * 64; }
-  static int64_t ScratchBytes(int64_t k) { return (k + 7) / 8 * 8 * F32Weights::kStepBytes; }
+  static int64_t ExpandedBytes(int64_t k) { return (k + 7) / 8 * 8 * F32Weights::kStepBytes; }
+  static int64_t ScratchBytes(int64_t k) {
+    return ExpandedBytes(k) + FloatKernel<F32Weights>::ScratchBytes(k);
+  }
 
   static void PackPanel(const std::byte* const* rows, int n_rows, int64_t k, std::byte* panel) {
     std::memset(panel, 0, static_cast<size_t>(PanelBytes(k)));
@@ -70,7 +73,7 @@ struct ExpandKernel {
     for (int64_t begin = 0; begin < p.k; begin += kColumns) {
       ExpandColumns(p, begin, p.k - begin < kColumns ? p.k - begin : kColumns);
     }
-    FloatKernel<F32Weights>::RunPanel(p, p.scratch);
+    FloatKernel<F32Weights>::RunPanel(p, p.scratch, p.scratch + ExpandedBytes(p.k));
   }
 
   static constexpr MatMulKernel Table() {

@@ -14,6 +14,10 @@ namespace {
 
 // Columns after which the other half of the panel has its turn: both stay in L1 meanwhile.
 constexpr int64_t kBlock = 128;
+constexpr int64_t kAheadX = 2048;
+// Columns after which the next strip has its turn: 128 KiB of a BF16 panel stay in L2 meanwhile,
+// and beside it what a strip has of x.
+constexpr int64_t kPart = 2048;
 
 // How one k-step of a panel becomes floats. A step has kColumns columns of kPanelRows rows.
 
@@ -72,6 +76,10 @@ template <typename W, int R, int C, int64_t kAhead = kPrefetchBytes>
     if constexpr (kAhead != 0) {
       constexpr int64_t kPart = W::kStepBytes / kPanelVectors;
       Prefetch<kPart * C>(w + kPart * c0 + kAhead);
+      // x of many strips comes from L3, and the hardware stops at the end of every 4 KiB.
+      if constexpr (R > 3) {
+        if (c0 == 0) Prefetch<64>(reinterpret_cast<const std::byte*>(x) + kAheadX);
+      }
     }
 #pragma GCC unroll 2
     for (int j = 0; j < W::kColumns; ++j) {
@@ -120,14 +128,13 @@ void AddSteps(const std::byte* w, int c0, const float* x, int64_t steps, float* 
   }
 }
 
-// All columns of one strip. Up to three rows take the panel in one sequential stream; more rows
-// take half its width at a time, in blocks that stay in L1. Inlined into their caller, GCC 12
-// spills accumulators of these loops: BF16 reaches 0.84 of the peak then, else 0.97 (Zen 5, 6 to
-// 512 rows).
+// Continues the sums of a strip of R rows. Up to three rows take the panel in one sequential
+// stream; more rows take half its width at a time, in blocks that stay in L1. Inlined into their
+// caller, GCC 12 spills accumulators of these loops: BF16 reaches 0.84 of the peak then, else 0.97
+// (Zen 5, 6 to 512 rows).
 template <typename W, int R>
 [[gnu::noinline]] void RunStrip(const std::byte* panel, const float* x, int64_t steps,
                                 float* sums) {
-  std::memset(sums, 0, sizeof(float) * R * kPanelRows);
   if constexpr (R <= 3) {
     AddSteps<W, R, kPanelVectors>(panel, 0, x, steps, sums);
   } else {
@@ -161,8 +168,6 @@ void RunRows(int64_t rows, const std::byte* panel, const float* x, int64_t steps
   }
 }
 
-int64_t NoScratch(int64_t /*k*/) { return 0; }
-
 template <typename W>
 struct FloatKernel {
   static int64_t Steps(int64_t k) { return (k + W::kColumns - 1) / W::kColumns; }
@@ -172,20 +177,36 @@ struct FloatKernel {
     W::Pack(Rows(rows, n_rows), k, panel);
   }
 
-  static void Run(const PanelProduct& p) { RunPanel(p, p.panel); }
+  static int64_t ScratchBytes(int64_t /*k*/) {
+    return kChunkStrips * kStripSums * static_cast<int64_t>(sizeof(float));
+  }
+
+  static void Run(const PanelProduct& p) { RunPanel(p, p.panel, p.scratch); }
 
   // The product of `p` with a panel that may stand elsewhere.
-  static void RunPanel(const PanelProduct& p, const std::byte* panel) {
-    alignas(64) float sums[size_t{kStripRows} * kPanelRows];
-    for (int64_t m0 = 0; m0 < p.m; m0 += kStripRows) {
-      const int64_t rows = p.m - m0 < kStripRows ? p.m - m0 : kStripRows;
-      const auto* x = reinterpret_cast<const float*>(p.x + m0 / kStripRows * FloatStripBytes(p.k));
-      RunRows<W>(rows, panel, x, Steps(p.k), sums);
-      for (int64_t r = 0; r < rows; ++r) {
-        std::memcpy(p.y + (m0 + r) * p.ldy, sums + r * kPanelRows,
-                    static_cast<size_t>(p.n_rows) * sizeof(float));
+  static void RunPanel(const PanelProduct& p, const std::byte* panel, std::byte* scratch) {
+    constexpr int64_t kRows = kChunkStrips * kStripRows;
+    auto* sums = reinterpret_cast<float*>(scratch);
+    for (int64_t m = 0; m < p.m; m += kRows) {
+      Chunk(p, m, p.m - m < kRows ? p.m : m + kRows, panel, sums);
+    }
+  }
+
+  // The rows [m0, m1), at most kChunkStrips strips.
+  static void Chunk(const PanelProduct& p, int64_t m0, int64_t m1, const std::byte* panel,
+                    float* sums) {
+    std::memset(sums, 0, sizeof(float) * static_cast<size_t>((m1 - m0) * kPanelRows));
+    constexpr int64_t kPartSteps = kPart / W::kColumns;
+    for (int64_t step = 0; step < Steps(p.k); step += kPartSteps) {
+      const int64_t steps = Steps(p.k) - step < kPartSteps ? Steps(p.k) - step : kPartSteps;
+      for (int64_t m = m0; m < m1; m += kStripRows) {
+        const int64_t rows = m1 - m < kStripRows ? m1 - m : kStripRows;
+        const auto* x = reinterpret_cast<const float*>(p.x + m / kStripRows * FloatStripBytes(p.k));
+        RunRows<W>(rows, panel + step * W::kStepBytes, x + step * W::kColumns * rows, steps,
+                   sums + (m - m0) * kPanelRows);
       }
     }
+    StoreRows(p, m0, m1 - m0, sums);
   }
 
   static constexpr MatMulKernel Table(const char* name, DType type) {
@@ -198,7 +219,7 @@ struct FloatKernel {
             .pack_panel = PackPanel,
             .strip_bytes = FloatStripBytes,
             .pack_strip = PackFloatStrip,
-            .scratch_bytes = NoScratch,
+            .scratch_bytes = ScratchBytes,
             .run = Run};
   }
 };

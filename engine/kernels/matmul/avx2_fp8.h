@@ -229,6 +229,13 @@ struct Fp8Kernel {
     }
   }
 
+  // Fetches what the strip after the one at `x` has of `n` columns: the hardware does not follow
+  // from strip to strip.
+  static void FetchStrip(const float* x, int64_t strip_bytes, int64_t n) {
+    const auto* next = reinterpret_cast<const std::byte*>(x) + strip_bytes;
+    for (int64_t at = 0; at < n * kStripRows * 4; at += 64) Prefetch<64>(next + at);
+  }
+
   // The rows [m0, m1), at most kChunkStrips strips.
   static void Chunk(const PanelProduct& p, int64_t m0, int64_t m1) {
     std::byte* decoded = p.scratch;
@@ -248,6 +255,7 @@ struct Fp8Kernel {
       for (int64_t m = m0; m < m1; m += kStripRows) {
         const int64_t rows = m1 - m < kStripRows ? m1 - m : kStripRows;
         const auto* x = reinterpret_cast<const float*>(p.x + m / kStripRows * strip_bytes);
+        if (m + kStripRows < m1) FetchStrip(x + begin * rows, strip_bytes, end - begin);
         group = first;
         for (int64_t g = begin; g < end; g += kGroupColumns) {
           AddDecodedRows(rows, decoded + (g - begin) * kWordBytes,

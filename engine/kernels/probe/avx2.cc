@@ -28,7 +28,7 @@ int64_t ProbeInt8Avx2(int64_t rounds) {
   const __m256i w = _mm256_set1_epi8(3);
   int64_t left = rounds;
   INHOUSE_PROBE_LOOP("ymm", "vmovups", w, INHOUSE_PROBE_MADD8("ymm"), left);
-  return rounds * 12 * 32 * 2;
+  return rounds * 12 * 16 * 2;
 }
 
 int64_t ProbeInt4Avx2(int64_t rounds) {

@@ -26,7 +26,7 @@ int64_t ProbeInt8Avx512(int64_t rounds) {
   const __m512i w = _mm512_set1_epi8(3);
   int64_t left = rounds;
   INHOUSE_PROBE_LOOP("zmm", "vmovups", w, INHOUSE_PROBE_MADD8("zmm"), left);
-  return rounds * 12 * 64 * 2;
+  return rounds * 12 * 32 * 2;
 }
 
 int64_t ProbeInt4Avx512(int64_t rounds) {
