@@ -119,6 +119,15 @@ struct FastAttention {
     }
   }
 
+  // GCC 12 makes a better loop of this where it is a function of its own: a prompt's attention
+  // takes 7 to 9 % less time (Zen 5, AVX-512). With scales it makes worse ones of what is left
+  // inline (decoding over E4M3 takes 12 % more), so those stay together.
+  template <int R>
+  [[gnu::noinline]] static void ScoreRowsApart(const AttentionBlock& block, int64_t row,
+                                               int visible_max, float* scores) {
+    ScoreRows<R, false>(block, row, visible_max, scores);
+  }
+
   // Turns the scores of one row into weights, zero from `visible` on, and applies the values'
   // scales. Returns the factor that brings what the row has summed so far to the new maximum.
   static float SoftMaxRow(float* scores, int visible, const std::byte* values,
@@ -267,8 +276,10 @@ struct FastAttention {
       Group<kRowsMax>(n, [&]<int R>() {
         if (fetch) {
           ScoreRows<R, true>(block, row, visible_max, scores);
-        } else {
+        } else if constexpr (kScaled) {
           ScoreRows<R, false>(block, row, visible_max, scores);
+        } else {
+          ScoreRowsApart<R>(block, row, visible_max, scores);
         }
       });
       for (int64_t r = 0; r < n; ++r) {
