@@ -1,6 +1,7 @@
 #include "engine/ops/linear.h"
 
 #include <algorithm>
+#include <cstring>
 #include <utility>
 
 #include "base/check.h"
@@ -115,95 +116,98 @@ std::byte* Linear::PackedActivation(const OpScratch& scratch, size_t activation,
   return scratch.packed() + offset;
 }
 
-void Linear::RunPanels(const Panels& panels, int64_t m, const OpScratch& scratch, int member,
-                       float* y, int64_t ldy) const {
-  const Segment& segment = *panels.segment;
-  for (int64_t panel = panels.begin; panel < panels.end; ++panel) {
-    const int64_t row0 = panel * segment.kernel->panel_rows;
-    const int64_t out0 = segment.row_begin + row0;
-    const auto n =
-        static_cast<int>(std::min<int64_t>(segment.kernel->panel_rows, segment.rows - row0));
-    segment.kernel->run({.panel = packed_ + segment.byte_begin + panel * segment.panel_bytes,
-                         .x = PackedActivation(scratch, segment.activation, m),
-                         .m = m,
-                         .k = in_,
-                         .n_rows = n,
-                         .y = y + out0,
-                         .ldy = ldy,
-                         .scratch = scratch.member(member)});
-    if (bias_.empty()) continue;
-    for (int64_t row = 0; row < m; ++row) {
-      float* out = y + row * ldy + out0;
-      for (int i = 0; i < n; ++i) out[i] += bias_[static_cast<size_t>(out0 + i)];
-    }
+void Linear::RunPanel(const OpContext& context, const Segment& segment, int64_t panel, int64_t m,
+                      float* y, int64_t ldy) const {
+  const int64_t n = segment.panel_row_count(panel);
+  segment.kernel->run({.panel = packed_ + segment.byte_begin + panel * segment.panel_bytes,
+                       .x = PackedActivation(context.scratch, segment.activation, m),
+                       .m = m,
+                       .k = in_,
+                       .n_rows = static_cast<int>(n),
+                       .y = y,
+                       .ldy = ldy,
+                       .scratch = context.scratch.member(context.member.index())});
+  if (bias_.empty()) return;
+  const float* bias = bias_.data() + segment.row_begin + segment.panel_row(panel);
+  for (int64_t row = 0; row < m; ++row) {
+    for (int64_t i = 0; i < n; ++i) y[row * ldy + i] += bias[i];
   }
 }
 
-void Linear::CheckScratch(const OpContext& context, int64_t m) const {
+void Linear::Begin(OpContext& context, const float* x, int64_t ldx, int64_t m,
+                   int64_t items) const {
   INHOUSE_CHECK(packed_ != nullptr, "the weights are packed before the first product");
   INHOUSE_CHECK(packed_activation_bytes(m) <= context.scratch.packed_bytes() &&
                     member_scratch_bytes() <= context.scratch.member_bytes(),
                 "the scratch was sized for this product");
-}
-
-void Linear::PackActivations(OpContext& context, const float* x, int64_t ldx, int64_t m,
-                             absl::FunctionRef<void(int64_t, int64_t)> make) const {
+  if (context.observer != nullptr) context.observer->Observe(context.member, *this, {x, ldx, m});
   for (size_t a = 0; a < activations_.size(); ++a) {
     const MatMulKernel& kernel = *activations_[a].kernel;
     const auto [begin, end] = context.member.Share(CeilDiv(m, kernel.strip_rows));
     for (int64_t strip = begin; strip < end; ++strip) {
       const int64_t m0 = strip * kernel.strip_rows;
-      const int64_t m1 = std::min<int64_t>(m0 + kernel.strip_rows, m);
-      make(m0, m1);
-      kernel.pack_strip(x, ldx, m0, m1, m, in_, PackedActivation(context.scratch, a, m));
+      kernel.pack_strip(x, ldx, m0, std::min<int64_t>(m0 + kernel.strip_rows, m), m, in_,
+                        PackedActivation(context.scratch, a, m));
     }
   }
-}
-
-void Linear::RunPacked(OpContext& context, int64_t m, float* y, int64_t ldy) const {
-  WorkQueue& queue = context.scratch.queue();
-  queue.Reset(context.member, panels_);
-  context.member.Barrier();
-  const int64_t chunk = ChunkPanels(segments_.front().panel_bytes);
-  queue.Drain(context.member, chunk, [&](int64_t begin, int64_t end) {
-    for (const Segment& segment : segments_) {
-      const int64_t first = std::max(begin, segment.panel_begin) - segment.panel_begin;
-      const int64_t last =
-          std::min(end, segment.panel_begin + segment.panels) - segment.panel_begin;
-      if (first >= last) continue;
-      RunPanels({&segment, first, last}, m, context.scratch, context.member.index(), y, ldy);
-    }
-  });
+  context.scratch.queue().Reset(context.member, items);
   context.member.Barrier();
 }
 
 void MatMul(OpContext& context, const Linear& linear, const float* x, int64_t ldx, int64_t m,
             float* y, int64_t ldy) {
-  linear.CheckScratch(context, m);
-  if (context.observer != nullptr) context.observer->Observe(context.member, linear, {x, ldx, m});
-  linear.PackActivations(context, x, ldx, m, [](int64_t, int64_t) {});
-  linear.RunPacked(context, m, y, ldy);
-}
-
-void SwiGluMatMul(OpContext& context, const Linear& linear, float* x, int64_t m, float* y,
-                  int64_t ldy) {
-  const int64_t in = linear.in_;
-  const int64_t strips = CeilDiv(m, linear.activations_.front().kernel->strip_rows);
-  // Few rows are cut along their columns, so that every member has work.
-  if (strips < context.member.count() || linear.activations_.size() > 1 ||
-      context.observer != nullptr) {
-    SwiGlu(context, x, in, m);
-    context.Mark(OpClass::kActivation);
-    return MatMul(context, linear, x, 2 * in, m, y, ldy);
-  }
-  linear.CheckScratch(context, m);
-  linear.PackActivations(context, x, 2 * in, m, [&](int64_t begin, int64_t end) {
-    for (int64_t r = begin; r < end; ++r) {
-      float* gate = x + r * 2 * in;
-      context.kernels.elementwise->silu_mul(gate, gate + in, in, gate);
+  linear.Begin(context, x, ldx, m, linear.panels_);
+  const int64_t chunk = ChunkPanels(linear.segments_.front().panel_bytes);
+  context.scratch.queue().Drain(context.member, chunk, [&](int64_t begin, int64_t end) {
+    for (const Linear::Segment& segment : linear.segments_) {
+      const int64_t first = std::max(begin, segment.panel_begin) - segment.panel_begin;
+      const int64_t last =
+          std::min(end, segment.panel_begin + segment.panels) - segment.panel_begin;
+      for (int64_t panel = first; panel < last; ++panel) {
+        float* out = y + segment.row_begin + segment.panel_row(panel);
+        linear.RunPanel(context, segment, panel, m, out, ldy);
+      }
     }
   });
-  linear.RunPacked(context, m, y, ldy);
+  context.member.Barrier();
+}
+
+int64_t MatMulSwiGlu(OpContext& context, const Linear& linear, const float* x, int64_t ldx,
+                     int64_t m, float* y) {
+  INHOUSE_CHECK(linear.segments_.size() == 2, "gate and up");
+  const Linear::Segment& gate = linear.segments_[0];
+  const Linear::Segment& up = linear.segments_[1];
+  const int64_t n = gate.rows;
+  // A member's part of the second half of y.
+  const int64_t own_floats = 2 * m * gate.kernel->panel_rows;
+  // Reading gate and up in turns is no stream: few rows, which wait for the weights, take them one
+  // after the other.
+  constexpr int64_t kRowsMin = 32;
+  if (m < kRowsMin || gate.kernel->panel_rows != up.kernel->panel_rows ||
+      own_floats * context.member.count() > m * n) {
+    MatMul(context, linear, x, ldx, m, y, 2 * n);
+    SwiGlu(context, y, n, m);
+    return 2 * n;
+  }
+  linear.Begin(context, x, ldx, m, gate.panels);
+  float* own_gate = y + m * n + context.member.index() * own_floats;
+  context.scratch.queue().Drain(
+      context.member, ChunkPanels(gate.panel_bytes), [&](int64_t begin, int64_t end) {
+        for (int64_t panel = begin; panel < end; ++panel) {
+          const int64_t columns = gate.panel_row_count(panel);
+          float* own_up = own_gate + m * columns;
+          linear.RunPanel(context, gate, panel, m, own_gate, columns);
+          linear.RunPanel(context, up, panel, m, own_up, columns);
+          context.kernels.elementwise->silu_mul(own_gate, own_up, m * columns, own_gate);
+          float* out = y + gate.panel_row(panel);
+          for (int64_t row = 0; row < m; ++row) {
+            std::memcpy(out + row * n, own_gate + row * columns,
+                        sizeof(float) * static_cast<size_t>(columns));
+          }
+        }
+      });
+  context.member.Barrier();
+  return n;
 }
 
 }  // namespace inhouse::engine

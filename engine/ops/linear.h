@@ -2,13 +2,13 @@
 // team.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <span>
 #include <utility>
 #include <vector>
 
-#include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "engine/formats/packed_file.h"
@@ -66,8 +66,8 @@ class Linear {
  private:
   friend void MatMul(OpContext& context, const Linear& linear, const float* x, int64_t ldx,
                      int64_t m, float* y, int64_t ldy);
-  friend void SwiGluMatMul(OpContext& context, const Linear& linear, float* x, int64_t m, float* y,
-                           int64_t ldy);
+  friend int64_t MatMulSwiGlu(OpContext& context, const Linear& linear, const float* x, int64_t ldx,
+                              int64_t m, float* y);
 
   // A run of outputs with one kernel.
   struct Segment {
@@ -79,6 +79,11 @@ class Linear {
     int64_t panel_bytes;
     int64_t byte_begin;  // in the packed memory
     size_t activation;   // index into activations_
+
+    int64_t panel_row(int64_t panel) const { return panel * kernel->panel_rows; }
+    int64_t panel_row_count(int64_t panel) const {
+      return std::min<int64_t>(kernel->panel_rows, rows - panel_row(panel));
+    }
   };
   // A distinct way to lay out x.
   struct Activation {
@@ -90,19 +95,11 @@ class Linear {
   void PackSegment(const Segment& segment, const LinearPart& part,
                    std::pair<int64_t, int64_t> share, std::byte* memory) const;
 
-  struct Panels {
-    const Segment* segment;
-    int64_t begin;
-    int64_t end;
-  };
-  void CheckScratch(const OpContext& context, int64_t m) const;
-  // Lays out this member's share of the strips of x, whose rows `make(begin, end)` completes first.
-  void PackActivations(OpContext& context, const float* x, int64_t ldx, int64_t m,
-                       absl::FunctionRef<void(int64_t, int64_t)> make) const;
-  // The product of what all members have packed.
-  void RunPacked(OpContext& context, int64_t m, float* y, int64_t ldy) const;
-  void RunPanels(const Panels& panels, int64_t m, const OpScratch& scratch, int member, float* y,
-                 int64_t ldy) const;
+  // What a product begins with, until all rows of x are laid out and the queue holds `items`.
+  void Begin(OpContext& context, const float* x, int64_t ldx, int64_t m, int64_t items) const;
+  // The outputs of one panel: y[m][ldy] begins with its first.
+  void RunPanel(const OpContext& context, const Segment& segment, int64_t panel, int64_t m,
+                float* y, int64_t ldy) const;
   std::byte* PackedActivation(const OpScratch& scratch, size_t activation, int64_t m) const;
   size_t ActivationBytes(const Activation& activation, int64_t rows) const;
 
@@ -122,10 +119,13 @@ class Linear {
 void MatMul(OpContext& context, const Linear& linear, const float* x, int64_t ldx, int64_t m,
             float* y, int64_t ldy);
 
-// y[m][out] = W (silu(gate) * up) + b of rows x[m][2 in] that hold gate and up side by side; the
-// product takes gate's place. Collective. With many rows each member completes the rows that it
-// then lays out, while they are in its cache.
-void SwiGluMatMul(OpContext& context, const Linear& linear, float* x, int64_t m, float* y,
-                  int64_t ldy);
+// y[m][ld] = silu(gate) * up, of a Linear whose first half of outputs is gate and the second up.
+// Returns ld: out / 2, or out where there are few rows; y has room for [m][out] in any case. The
+// bits are those of MatMul and SwiGlu. Collective.
+//
+// With many rows a member computes the same columns of gate and up and activates them while they
+// are in its cache: 4 bytes of y for a pair go to memory instead of 8, and none comes back.
+int64_t MatMulSwiGlu(OpContext& context, const Linear& linear, const float* x, int64_t ldx,
+                     int64_t m, float* y);
 
 }  // namespace inhouse::engine

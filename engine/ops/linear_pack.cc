@@ -96,14 +96,10 @@ struct Linear::Packer {
                     ? static_cast<size_t>(segment.kernel->panel_rows * part.weight.row_bytes())
                     : 0) {}
 
-  int64_t Rows(int64_t panel) const {
-    return std::min<int64_t>(segment.kernel->panel_rows,
-                             segment.rows - panel * segment.kernel->panel_rows);
-  }
   // `stored` as for StoredMatrix::Rows.
   void Pack(int64_t panel, const std::byte* stored, std::byte* out) {
-    const int64_t row0 = panel * segment.kernel->panel_rows;
-    const int64_t n = Rows(panel);
+    const int64_t row0 = segment.panel_row(panel);
+    const int64_t n = segment.panel_row_count(panel);
     const int64_t row_bytes = part.weight.row_bytes();
     if (part.row_order.empty()) {
       part.weight.Rows(row0, n, stored, staging.data(), rows.data());
@@ -130,11 +126,11 @@ void Linear::PackSegment(const Segment& segment, const LinearPart& part,
   const int64_t last =
       std::min(share.second, segment.panel_begin + segment.panels) - segment.panel_begin;
   if (first >= last) return;
-  const int64_t panel_rows = segment.kernel->panel_rows;
   Packer packer(segment, part, in_);
-  StoredRows stored(part, first * panel_rows, std::min(last * panel_rows, segment.rows));
+  StoredRows stored(part, segment.panel_row(first),
+                    std::min(segment.panel_row(last), segment.rows));
   for (int64_t panel = first; panel < last; ++panel) {
-    const std::byte* rows = stored.At(panel * panel_rows, packer.Rows(panel));
+    const std::byte* rows = stored.At(segment.panel_row(panel), segment.panel_row_count(panel));
     packer.Pack(panel, rows, memory + segment.byte_begin + panel * segment.panel_bytes);
   }
   stored.Done();

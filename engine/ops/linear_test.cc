@@ -107,32 +107,36 @@ TEST_P(LinearTest, JoinsPartsOrdersRowsAddsBias) {
   }
 }
 
-// The same bits whether rows are activated by all members together (few) or each by the member that
-// lays it out (many).
-TEST_P(LinearTest, ActivatesTheRowsItMultiplies) {
+// Parts of different types and a bias, few rows and many: the bits of the product and the
+// activation one after the other.
+TEST_P(LinearTest, ActivatesTheColumnsItComputes) {
   const KernelTable& kernels = *TableFor(GetParam());
-  constexpr int64_t kIn = 200;
-  const Matrix w = Random(DType::kBF16, 40, kIn, 1);
-  for (const int64_t m : {1, 13, 100}) {
-    const Matrix gate_up = Random(DType::kF32, m, 2 * kIn, 2);
-    std::vector<float> activated(static_cast<size_t>(m * kIn));
-    for (int64_t r = 0; r < m; ++r) {
-      const float* gate = gate_up.values.data() + 2 * r * kIn;
-      kernels.elementwise->silu_mul(gate, gate + kIn, kIn, activated.data() + r * kIn);
-    }
-    const std::vector<float> expected =
-        Multiply(kernels, 1, {{StoredMatrix("w", w.view)}}, activated, m);
-    for (const int threads : {1, 2, 3}) {
-      std::vector<float> x = gate_up.values;
-      const std::vector<float> y = OnTeam(kernels, threads, {{StoredMatrix("w", w.view)}}, m,
-                                          [&](OpContext& context, const Linear& linear, float* to) {
-                                            SwiGluMatMul(context, linear, x.data(), m, to, 40);
-                                          });
-      EXPECT_EQ(y, expected) << threads << " threads, " << m << " rows";
-      for (int64_t r = 0; r < m; ++r) {  // what an adapter will read
-        EXPECT_EQ(
-            std::vector<float>(x.begin() + 2 * r * kIn, x.begin() + (2 * r + 1) * kIn),
-            std::vector<float>(activated.begin() + r * kIn, activated.begin() + (r + 1) * kIn));
+  constexpr int64_t kIn = 72;
+  constexpr int64_t kColumns = 200;  // the last panel is not full
+  const Matrix gate = Random(DType::kF32, kColumns, kIn, 1);
+  const Matrix up = Random(DType::kBF16, kColumns, kIn, 2);
+  std::vector<float> bias(size_t{kColumns});
+  for (size_t i = 0; i < bias.size(); ++i) bias[i] = 0.01F * static_cast<float>(i);
+  const auto parts = [&]() -> std::vector<LinearPart> {
+    return {{StoredMatrix("gate", gate.view), {}, {}}, {StoredMatrix("up", up.view), {}, bias}};
+  };
+  for (const int64_t m : {1, 13, 32, 100}) {
+    const Matrix x = Random(DType::kF32, m, kIn, 3);
+    const std::vector<float> both = Multiply(kernels, 1, parts(), x.values, m);
+    for (const int threads : {1, 2, 3, 4}) {  // four find no room for a panel each
+      int64_t ld = 0;
+      const std::vector<float> y = OnTeam(
+          kernels, threads, parts(), m, [&](OpContext& context, const Linear& linear, float* to) {
+            const int64_t returned = MatMulSwiGlu(context, linear, x.values.data(), kIn, m, to);
+            if (context.member.index() == 0) ld = returned;
+          });
+      ASSERT_EQ(ld, m < 32 || threads == 4 ? 2 * kColumns : kColumns) << threads << " " << m;
+      for (int64_t r = 0; r < m; ++r) {
+        std::vector<float> expected(size_t{kColumns});
+        const float* row = both.data() + r * 2 * kColumns;
+        kernels.elementwise->silu_mul(row, row + kColumns, kColumns, expected.data());
+        ASSERT_EQ(std::vector<float>(y.begin() + r * ld, y.begin() + r * ld + kColumns), expected)
+            << threads << " threads, row " << r << " of " << m;
       }
     }
   }

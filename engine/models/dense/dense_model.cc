@@ -305,11 +305,19 @@ void DenseModel::RunLayer(OpContext& context, const DenseLayer& layer, int index
   RmsNorm(context, b.hidden, layer.mlp_norm, config_.rms_norm_eps, rows, b.normed);
   context.Mark(OpClass::kNorm);
   const int64_t inner = config_.intermediate_size;
-  MatMul(context, layer.gate_up, b.normed, d, rows, b.gate_up, 2 * inner);
-  AddLowRank(context, step.adapters.of(product + 2), b.normed, d, b.gate_up, 2 * inner);
-  context.Mark(OpClass::kGateUp);
-  SwiGluMatMul(context, layer.down, b.gate_up, rows, b.projected, d);
-  AddLowRank(context, step.adapters.of(product + 3), b.gate_up, 2 * inner, b.projected, d);
+  int64_t ld = 2 * inner;
+  if (const auto adapters = step.adapters.of(product + 2); adapters.empty()) {
+    ld = MatMulSwiGlu(context, layer.gate_up, b.normed, d, rows, b.gate_up);
+    context.Mark(OpClass::kGateUp);
+  } else {
+    MatMul(context, layer.gate_up, b.normed, d, rows, b.gate_up, ld);
+    AddLowRank(context, adapters, b.normed, d, b.gate_up, ld);
+    context.Mark(OpClass::kGateUp);
+    SwiGlu(context, b.gate_up, inner, rows);
+    context.Mark(OpClass::kActivation);
+  }
+  MatMul(context, layer.down, b.gate_up, ld, rows, b.projected, d);
+  AddLowRank(context, step.adapters.of(product + 3), b.gate_up, ld, b.projected, d);
   context.Mark(OpClass::kDown);
   AddRows(context, b.hidden, b.projected, d, rows);
   context.Mark(OpClass::kAdd);
