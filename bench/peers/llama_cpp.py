@@ -71,7 +71,7 @@ def set_flash_attention(params, value):
 
 
 class LlamaCpp:
-    def __init__(self, libs, model, threads):
+    def __init__(self, libs, model, threads, backend=None):
         names = sorted(os.listdir(libs))
         self.version = next(n for n in names if n.startswith("libllama.")).removeprefix("libllama.").removesuffix(".so")
         ggml = c.CDLL(os.path.join(libs, next(n for n in names if n.startswith("libggml."))), c.RTLD_GLOBAL)
@@ -80,8 +80,13 @@ class LlamaCpp:
             function = getattr(self.lib, name)
             function.restype, function.argtypes = result, arguments
         self.lib.llama_log_set(QUIET, None)
-        ggml.ggml_backend_load_all_from_path.argtypes = [c.c_char_p]
-        ggml.ggml_backend_load_all_from_path(libs.encode())
+        if backend:
+            ggml.ggml_backend_load.argtypes, ggml.ggml_backend_load.restype = [c.c_char_p], c.c_void_p
+            if not ggml.ggml_backend_load(os.path.join(libs, f"libggml-cpu-{backend}.so").encode()):
+                raise SystemExit(f"llama.cpp has no CPU backend '{backend}' that runs here")
+        else:
+            ggml.ggml_backend_load_all_from_path.argtypes = [c.c_char_p]
+            ggml.ggml_backend_load_all_from_path(libs.encode())
         start = time.perf_counter()
         self.model = self.lib.llama_model_load_from_file(model.encode(), self.lib.llama_model_default_params())
         if not self.model:
@@ -179,6 +184,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--libs", required=True, help="folder with libllama.*.so and libggml-*.so")
     parser.add_argument("--model", required=True)
+    parser.add_argument("--backend", help="of libggml-cpu-*.so, for example haswell (default: the best that runs here)")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--prompt-tokens", type=int, default=512)
     parser.add_argument("--generate-tokens", type=int, default=128)
@@ -187,7 +193,7 @@ def main():
     parser.add_argument("--depth", type=int, default=0, help="tokens in the cache; 0 = leave out")
     parser.add_argument("--depth-tokens", type=int, default=16)
     args = parser.parse_args()
-    peer = LlamaCpp(os.path.abspath(args.libs), args.model, args.threads)
+    peer = LlamaCpp(os.path.abspath(args.libs), args.model, args.threads, args.backend)
     peer.open(max(args.prompt_tokens, args.generate_tokens + 4, 512))
     peer.prefill(min(args.prompt_tokens, 128))  # warm-up: page faults, repacking, thread pool
     peer.clear()

@@ -25,6 +25,8 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 # What is measured close together: llama.cpp's type and ours.
 FAMILIES = [("bf16", ["bf16"]), ("q8_0", ["q8_0", "int8", "fp8"]), ("q4_0", ["q4_0", "int4"]), ("q4_k", ["q4_k"])]
 GGUF = ("bf16", "q8_0", "q4_0", "q4_k")
+# What --isa holds back to: our level and llama.cpp's library with the same instructions.
+BACKENDS = {"avx2": "haswell", "avx512vnni": "cascadelake", "avx512bf16": "zen4"}
 
 
 def say(text):
@@ -79,7 +81,7 @@ def failed(out):
 
 def measure_inhouse(args, kind, path, depth):
     command = [*args.prefix, args.inhouse, "bench", "--model", path, "--threads", str(args.threads), "--repeat", "1",
-               "--json", *args.inhouse_flags]
+               "--json", *(["--isa", args.isa] if args.isa else []), *args.inhouse_flags]
     out = run_json([*command, "--prompt-tokens", str(args.prompt_tokens), "--generate-tokens",
                     str(args.generate_tokens), "--batch", f"1,{args.batch}"])
     if "error" in out:
@@ -115,7 +117,7 @@ def measure_llama_cpp(args, _kind, path, depth):
     return run_json([*args.prefix, sys.executable, os.path.join(HERE, "llama_cpp.py"), "--libs", args.libs, "--model", path,
                      "--threads", str(args.threads), "--prompt-tokens", str(args.prompt_tokens), "--generate-tokens",
                      str(args.generate_tokens), "--batch", str(args.batch), "--depth", str(depth), "--depth-tokens",
-                     str(args.depth_tokens)])
+                     str(args.depth_tokens), *(["--backend", BACKENDS[args.isa]] if args.isa else [])])
 
 
 def add(results, engine, kind, number, figures):
@@ -184,8 +186,11 @@ def page(record):
              f"{record['inhouse']['version']} ({record['inhouse']['commit']}); llama.cpp {record['llama_cpp']}.",
              f"Limits measured beside it (medians): memory read {limits['memory_read_gb_s']:.1f} GB/s; f32 "
              f"{limits['dot_gop_s']['f32']:.0f}, bf16 {limits['dot_gop_s']['bf16']:.0f}, int8 "
-             f"{limits['dot_gop_s']['int8']:.0f} Gop/s. A share is against the lower of the two limits of the phase, paired: "
-             "measured before and after each round. int8 counts VPDPBUSD (or the fastest chain of the level) once."]
+             f"{limits['dot_gop_s']['int8']:.0f}, int4 {limits['dot_gop_s']['int4']:.0f} Gop/s, each at the level in use. A share "
+             "is against the lower of the two limits of the phase, paired: measured before and after each round. int8 and "
+             "int4 count VPDPBUSD (or the level's fastest chain for such weights) once."]
+    if record["held_back"]:
+        parts.append(f"Both engines were held back to {record['held_back']}, on a CPU that has more.")
     for results in record["results"]:
         parts.append("## " + titles[results["shape"]])
         if results["shape"] == "smollm2":
@@ -211,6 +216,7 @@ def parse():
     parser.add_argument("--types", nargs="+", choices=tuple(targets.NAMES), help="only these weights")
     parser.add_argument("--others", nargs="*", default=list(others.PEERS), choices=tuple(others.PEERS), help="peers beside llama.cpp")
     parser.add_argument("--inhouse", default=os.path.join(ROOT, "build/release/inhouse"))
+    parser.add_argument("--isa", choices=tuple(BACKENDS), help="hold both engines back to these instructions: no other peers")
     parser.add_argument("--inhouse-flags", type=str.split, default=[], help="more flags for inhouse bench")
     parser.add_argument("--libs", default=os.path.join(
         ROOT, "build/peers/node_modules/@node-llama-cpp/linux-x64/bins/linux-x64"), help="llama.cpp's libraries")
@@ -227,6 +233,8 @@ def parse():
     parser.add_argument("--out", default=os.path.join(ROOT, "bench/results"), help="folder for the result files")
     parser.add_argument("--picture", help="also draw the page's figures into this SVG file")
     args = parser.parse_args()
+    if args.isa:
+        args.others = []
     args.shapes = args.shapes or (["smollm2", "1.5b"] if args.quick else ["smollm2", "1.5b", "7b"])
     return args
 
@@ -244,7 +252,7 @@ def median_limits(results):
     if not samples:
         sys.exit("inhouse measured nothing: see the messages above")
     return {"memory_read_gb_s": statistics.median(s["memory_read_gb_s"] for s in samples),
-            "dot_gop_s": {unit: statistics.median(s["dot_gop_s"][unit] for s in samples) for unit in ("f32", "bf16", "int8")}}
+            "dot_gop_s": {unit: statistics.median(s["dot_gop_s"][unit] for s in samples) for unit in samples[0]["dot_gop_s"]}}
 
 
 def command(words):
@@ -268,10 +276,11 @@ def main():
               "limits": median_limits(results),
               "llama_cpp": f"{first(results, 'llama_cpp', 'version')} (npm @node-llama-cpp/linux-x64), "
                            f"{first(results, 'llama_cpp', 'backend')}",
-              "command": command(sys.argv[1:]), "results": results}
+              "held_back": args.isa, "command": command(sys.argv[1:]), "results": results}
     text = page(record)
     os.makedirs(args.out, exist_ok=True)
-    base = os.path.join(args.out, date + "-" + re.sub(r"[^a-z0-9]+", "-", record["cpu"].lower()).strip("-"))
+    parts = [date, re.sub(r"[^a-z0-9]+", "-", record["cpu"].lower()).strip("-"), *([args.isa] if args.isa else [])]
+    base = os.path.join(args.out, "-".join(parts))
     for ending, content in ((".json", json.dumps(record, indent=1) + "\n"), (".md", text)):
         with open(base + ending, "w", encoding="utf-8") as f:
             f.write(content)
