@@ -2,6 +2,8 @@
 // in integers, what is left expanded to floats.
 #include <immintrin.h>
 
+#include <type_traits>
+
 #include "engine/kernels/matmul/avx2_expand.h"
 #include "engine/kernels/matmul/avx2_float.h"
 #include "engine/kernels/matmul/avx2_formats.h"
@@ -14,11 +16,21 @@ namespace avx2 {
 namespace {
 
 template <typename F>
-using Bits16 = GroupKernel<Chains<2>, F, F::kGroupRecords == 1 ? kPlanes32 : kPlanes128>;
+using Bits16Planes =
+    std::conditional_t<F::kHalves == 1,
+                       DirectKernel<Chains<2>, F, F::kGroupRecords == 1 ? kPlanes32 : kPlanes128>,
+                       GroupKernel<Chains<2>, F, kPlanes32>>;
+template <typename F>
+using Bits16Words =
+    GroupKernel<Words<true>, F, F::kGroupRecords == 1 ? kSummedWords32 : kSummedWords128,
+                UnpackedWords<F>>;
+template <typename F>
+using Bits16 = PlanesOrWords<Bits16Planes<F>, Bits16Words<F>, F,
+                             F::kGroupRecords == 1 ? kPlanesOrWords32 : kPlanesOrWords128>;
 template <typename F>
 using Bits8 = GroupKernel<Chains<1>, F, F::kGroupRecords == 1 ? kBytes32 : kBytes128>;
 template <typename NumberHeader, int kRecords>
-using SignedBytes = GroupKernel<Words, SignedByteFormat<NumberHeader, kRecords>,
+using SignedBytes = GroupKernel<Words<false>, SignedByteFormat<NumberHeader, kRecords>,
                                 kRecords == 1 ? kWords32 : kWords128,
                                 UnpackedWords<SignedByteFormat<NumberHeader, kRecords>>>;
 

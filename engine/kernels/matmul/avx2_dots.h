@@ -128,10 +128,12 @@ struct Chains {
   }
 };
 
-// Signed codes of eight bits by VPMADDWD. VPMADDUBSW is no faster for these: the sum of two
-// products fills its 16 bits, so that every one would have to be widened by a VPMADDWD.
+// Codes of two bytes by VPMADDWD: those of eight bits, for which VPMADDUBSW is no faster (the sum
+// of two products fills its 16 bits, so that every one would have to be widened by a VPMADDWD), and
+// any that meet 16-bit activations and were widened before, where it saves the second plane.
+template <bool kSums>
 struct Words {
-  using Record = WordRecord;
+  using Record = WordRecord<kSums>;
   static constexpr int kTileRows = 6;
   static constexpr int kDirectRows = 72;
   static constexpr int kDirectHalves = 0;  // no format with halves
@@ -146,14 +148,13 @@ struct Words {
       for (int c = 0; c < C; ++c) sum[r][c] = _mm256_setzero_si256();
     }
     for (int i = 0; i < F::kGroupRecords; ++i) {
-      if (c0 == 0) F::Touch(block, g * F::kGroupRecords + i);
-#pragma GCC unroll 16
-      for (int p = 0; p < kGroup / 2; ++p) {
+      if (kHalf != 1 && c0 == 0) F::Touch(block, g * F::kGroupRecords + i);
+      Unrolled<2 * FirstQuad(kHalf), 2 * EndQuad(kHalf)>([&](int p) __attribute__((always_inline)) {
         ForEachPair<R, C>(
             x + (Record::kCodes + 4 * p) * strip,
             [&](int c) { return F::Pair(block, g * F::kGroupRecords + i, p, c0 + c); },
             [&](int r, int c, __m256i a, __m256i w) { Add32(_mm256_madd_epi16(w, a), sum[r][c]); });
-      }
+      });
       x += Record::kBytes * strip;
     }
   }

@@ -101,6 +101,7 @@ template <typename Dot, typename F, int R>
 // A group of F with a byte for every code and floats for the scales.
 template <typename F>
 struct Unpacked {
+  using Shape = Unpacked;
   static constexpr int kOffset = F::kOffset;
   static constexpr int kRecentre = F::kRecentre;
   static constexpr int kGroupRecords = F::kGroupRecords;
@@ -145,34 +146,78 @@ struct Unpacked {
   }
 };
 
-// A group of F, a format of signed bytes, with two bytes for every code, as VPMADDWD takes them.
-template <typename F>
-struct UnpackedWords {
-  static constexpr int kGroupRecords = F::kGroupRecords;
-  static constexpr int kHalves = 1;
-  static constexpr bool kHasMin = false;
-  static constexpr int kPairs = kGroup / 2 * kGroupRecords;
-  static constexpr int64_t kBytes = (1 + kPairs) * kWordBytes;
+// A group with two bytes for every code, the weight's integer, and floats for the scales. One type
+// for all formats of a shape: they share the tiles.
+template <int kRecords, int kScales, bool kMins>
+struct WordGroup {
+  static constexpr int kGroupRecords = kRecords;
+  static constexpr int kHalves = kScales;
+  static constexpr bool kHasMin = kMins;
+  static constexpr int64_t kMinsAt = kHalves * kWordBytes;
+  static constexpr int64_t kCodesAt = kMinsAt * (kHasMin ? 2 : 1);
+  static constexpr int64_t kBytes = kCodesAt + kGroup / 2 * kGroupRecords * kWordBytes;
 
-  static __m256 Scale(const std::byte* group, int /*g*/, int /*half*/, int v) {
-    return LoadFloats(group + 32 * v);
+  static __m256 Scale(const std::byte* group, int /*g*/, int half, int v) {
+    return LoadFloats(group + half * kWordBytes + 32 * v);
+  }
+  static __m256 Min(const std::byte* group, int /*g*/, int half, int v) {
+    return LoadFloats(group + kMinsAt + half * kWordBytes + 32 * v);
   }
   static void Touch(const std::byte* /*group*/, int /*record*/) {}
   static __m256i Pair(const std::byte* group, int record, int p, int v) {
-    return LoadBytes(group + (1 + kGroup / 2 * record + p) * kWordBytes + 32 * v);
+    return LoadBytes(group + kCodesAt + (kGroup / 2 * record + p) * kWordBytes + 32 * v);
+  }
+};
+
+// From F, whose codes come in quads of unsigned bytes or in pairs of signed words.
+template <typename F>
+struct UnpackedWords : WordGroup<F::kGroupRecords, F::kHalves, F::kHasMin> {
+  using Shape = WordGroup<F::kGroupRecords, F::kHalves, F::kHasMin>;
+
+  static void UnpackNumbers(const std::byte* block, int g, std::byte* group) {
+    for (int half = 0; half < F::kHalves; ++half) {
+      for (int v = 0; v < kPanelVectors; ++v) {
+        std::byte* at = group + half * kWordBytes + 32 * v;
+        _mm256_store_ps(reinterpret_cast<float*>(at), F::Scale(block, g, half, v));
+        if constexpr (F::kHasMin) {
+          _mm256_store_ps(reinterpret_cast<float*>(at + Shape::kMinsAt), F::Min(block, g, half, v));
+        }
+      }
+    }
+  }
+
+  // Two pairs of columns from a quad.
+  static void UnpackQuad(__m256i quad, std::byte* to) {
+    const __m256i halfs[2] = {_mm256_and_si256(quad, _mm256_set1_epi32(0xFFFF)),
+                              _mm256_srli_epi32(quad, 16)};
+    for (int i = 0; i < 2; ++i) {
+      const __m256i codes = _mm256_and_si256(
+          _mm256_or_si256(halfs[i], _mm256_slli_epi32(halfs[i], 8)), _mm256_set1_epi32(0x00FF00FF));
+      StoreBytes(_mm256_sub_epi16(codes, _mm256_set1_epi16(F::kOffset)), to + i * kWordBytes);
+    }
   }
 
   static void Unpack(const std::byte* block, int g, std::byte* group) {
-    for (int v = 0; v < kPanelVectors; ++v) {
-      _mm256_store_ps(reinterpret_cast<float*>(group + 32 * v), F::Scale(block, g, 0, v));
-    }
-    std::byte* to = group + kWordBytes;
-    for (int pair = 0; pair < kPairs; ++pair) {
+    UnpackNumbers(block, g, group);
+    for (int record = 0; record < F::kGroupRecords; ++record) {
+      std::byte* to = group + Shape::kCodesAt + kGroup / 2 * record * kWordBytes;
+      const int at = g * F::kGroupRecords + record;
+      if constexpr (requires { F::Pair(block, 0, 0, 0); }) {
+        for (int pair = 0; pair < kGroup / 2; ++pair) {
 #pragma GCC unroll 4
-      for (int v = 0; v < kPanelVectors; ++v) {
-        StoreBytes(F::Pair(block, g * kGroupRecords, pair, v), to + 32 * v);
+          for (int v = 0; v < kPanelVectors; ++v) {
+            StoreBytes(F::Pair(block, at, pair, v), to + pair * kWordBytes + 32 * v);
+          }
+        }
+      } else {
+#pragma GCC unroll 8
+        for (int q = 0; q < 8; ++q) {
+#pragma GCC unroll 4
+          for (int v = 0; v < kPanelVectors; ++v) {
+            UnpackQuad(F::Quad(block, at, q, v), to + 2 * q * kWordBytes + 32 * v);
+          }
+        }
       }
-      to += kWordBytes;
     }
   }
 };
@@ -222,7 +267,7 @@ struct DirectTiles {
 template <typename Dot, typename U>
 struct UnpackedTiles {
   template <int R>
-  static constexpr TileFunction kRun = RunUnpacked<Dot, U, R>;
+  static constexpr TileFunction kRun = RunUnpacked<Dot, typename U::Shape, R>;
 };
 
 // Columns that are unpacked at a time.
@@ -328,14 +373,35 @@ struct GroupKernel : GroupPanels<F, kLayout> {
     }
   }
 
-  static void Run(const PanelProduct& p) {
-    if (p.m <= kDirectRows) return DirectKernel<Dot, F, kLayout>::Run(p);
+  static void RunMany(const PanelProduct& p) {
     constexpr int64_t kRows = kChunkStrips * kStripRows;
     for (int64_t m = 0; m < p.m; m += kRows) Chunk(p, m, p.m - m < kRows ? p.m : m + kRows);
   }
 
+  static void Run(const PanelProduct& p) {
+    if (p.m <= kDirectRows) return DirectKernel<Dot, F, kLayout>::Run(p);
+    RunMany(p);
+  }
+
   static constexpr MatMulKernel Table(const char* name, DType type) {
     return Panels::Table(name, type, ScratchBytes, Run);
+  }
+};
+
+// Codes of few bits and 16-bit activations: kPlaneRows says when which.
+template <typename Planes, typename Words, typename F, const StripLayout& kLayout>
+struct PlanesOrWords : GroupPanels<F, kLayout> {
+  static int64_t ScratchBytes(int64_t k) {
+    const int64_t planes = Planes::ScratchBytes(k);
+    const int64_t words = Words::ScratchBytes(k);
+    return planes > words ? planes : words;
+  }
+  static void Run(const PanelProduct& p) {
+    if (p.m <= kPlaneRows) return Planes::Run(p);
+    Words::RunMany(p);
+  }
+  static constexpr MatMulKernel Table(const char* name, DType type) {
+    return GroupPanels<F, kLayout>::Table(name, type, ScratchBytes, Run);
   }
 };
 

@@ -121,20 +121,36 @@ struct Planes {
   }
 };
 
+int32_t ReduceAdd(__m256i v) {
+  __m128i s = _mm_add_epi32(_mm256_castsi256_si128(v), _mm256_extracti128_si256(v, 1));
+  s = _mm_add_epi32(s, _mm_shuffle_epi32(s, 0x4E));
+  return _mm_cvtsi128_si32(_mm_add_epi32(s, _mm_shuffle_epi32(s, 0xB1)));
+}
+
+template <bool kSums>
 struct Words {
-  using Record = WordRecord;
-  static constexpr float kCodeMax = 32512.0F;
+  using Record = WordRecord<kSums>;
+  static constexpr float kCodeMax = 32512.0F;  // that of two planes
 
   static int32_t Store(const __m256i* codes, float scale, std::byte* at, int64_t rows) {
+    int32_t halfs[2] = {};
     for (int half = 0; half < 2; ++half) {
-      const __m256i words =
-          _mm256_permute4x64_epi64(_mm256_packs_epi32(codes[2 * half], codes[2 * half + 1]), 0xD8);
+      const __m256i* c = codes + 2 * half;
+      const __m256i words = _mm256_permute4x64_epi64(_mm256_packs_epi32(c[0], c[1]), 0xD8);
       Scatter<8>(&words, at + (Record::kCodes + 32 * half) * rows, rows);
+      if constexpr (kSums) halfs[half] = ReduceAdd(_mm256_add_epi32(c[0], c[1]));
     }
     std::memcpy(at + Record::kScale * rows, &scale, 4);
-    return 0;
+    if constexpr (kSums) {
+      const float scaled[2] = {scale * static_cast<float>(halfs[0]),
+                               scale * static_cast<float>(halfs[1])};
+      Scatter<2>(scaled, at + Record::kScaledHalfs * rows, rows);
+    }
+    return halfs[0] + halfs[1];
   }
-  static void StoreSum(float /*scaled_sum*/, std::byte* /*at*/, int64_t /*rows*/) {}
+  static void StoreSum(float scaled_sum, std::byte* at, int64_t rows) {
+    if constexpr (kSums) std::memcpy(at + Record::kScaledSum * rows, &scaled_sum, 4);
+  }
 };
 
 float PowerOfTwo(int exponent) {  // -126..127
@@ -251,8 +267,14 @@ int64_t ByteStripBytes32(int64_t k) { return StripBytes<Planes<1>, 32>(k); }
 int64_t ByteStripBytes128(int64_t k) { return StripBytes<Planes<1>, 128>(k); }
 int64_t PlaneStripBytes32(int64_t k) { return StripBytes<Planes<2>, 32>(k); }
 int64_t PlaneStripBytes128(int64_t k) { return StripBytes<Planes<2>, 128>(k); }
-int64_t WordStripBytes32(int64_t k) { return StripBytes<Words, 32>(k); }
-int64_t WordStripBytes128(int64_t k) { return StripBytes<Words, 128>(k); }
+int64_t WordStripBytes32(int64_t k) { return StripBytes<Words<false>, 32>(k); }
+int64_t WordStripBytes128(int64_t k) { return StripBytes<Words<false>, 128>(k); }
+
+int64_t SummedWordStripBytes32(int64_t k) { return StripBytes<Words<true>, 32>(k); }
+int64_t SummedWordStripBytes128(int64_t k) { return StripBytes<Words<true>, 128>(k); }
+static_assert(PlaneRecord<2>::kBytes >= WordRecord<true>::kBytes);
+int64_t PlaneOrWordStripBytes32(int64_t k) { return PlaneStripBytes32(k); }
+int64_t PlaneOrWordStripBytes128(int64_t k) { return PlaneStripBytes128(k); }
 
 void PackByteStrip32(const float* x, int64_t ldx, int64_t m0, int64_t m1, int64_t /*m*/, int64_t k,
                      std::byte* packed_x) {
@@ -270,13 +292,23 @@ void PackPlaneStrip128(const float* x, int64_t ldx, int64_t m0, int64_t m1, int6
                        int64_t k, std::byte* packed_x) {
   PackStrip<Planes<2>, 128>(x, ldx, m0, m1, k, packed_x);
 }
+void PackPlaneOrWordStrip32(const float* x, int64_t ldx, int64_t m0, int64_t m1, int64_t m,
+                            int64_t k, std::byte* packed_x) {
+  if (m <= kPlaneRows) return PackPlaneStrip32(x, ldx, m0, m1, m, k, packed_x);
+  PackStrip<Words<true>, 32>(x, ldx, m0, m1, k, packed_x);
+}
+void PackPlaneOrWordStrip128(const float* x, int64_t ldx, int64_t m0, int64_t m1, int64_t m,
+                             int64_t k, std::byte* packed_x) {
+  if (m <= kPlaneRows) return PackPlaneStrip128(x, ldx, m0, m1, m, k, packed_x);
+  PackStrip<Words<true>, 128>(x, ldx, m0, m1, k, packed_x);
+}
 void PackWordStrip32(const float* x, int64_t ldx, int64_t m0, int64_t m1, int64_t /*m*/, int64_t k,
                      std::byte* packed_x) {
-  PackStrip<Words, 32>(x, ldx, m0, m1, k, packed_x);
+  PackStrip<Words<false>, 32>(x, ldx, m0, m1, k, packed_x);
 }
 void PackWordStrip128(const float* x, int64_t ldx, int64_t m0, int64_t m1, int64_t /*m*/, int64_t k,
                       std::byte* packed_x) {
-  PackStrip<Words, 128>(x, ldx, m0, m1, k, packed_x);
+  PackStrip<Words<false>, 128>(x, ldx, m0, m1, k, packed_x);
 }
 
 }  // namespace inhouse::engine::avx2

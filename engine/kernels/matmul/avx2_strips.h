@@ -53,12 +53,21 @@ struct PlaneRecord {
   static constexpr int kBytes = kScale + 16;
 };
 
-// Codes in -32512..32512 for weights of eight bits, which VPMADDWD multiplies.
+// Codes in -32512..32512 as they are, for VPMADDWD. With kSums also what weights with a minimum
+// need.
+template <bool kSums>
 struct WordRecord {
-  static constexpr int kCodes = 0;   // int16 [16 pairs of columns][S][2]
-  static constexpr int kScale = 64;  // float [S]
-  static constexpr int kBytes = 68;
+  static constexpr int kCodes = 0;         // int16 [16 pairs of columns][S][2]
+  static constexpr int kScale = 64;        // float [S]
+  static constexpr int kScaledSum = 68;    // float [S], if kSums: as in PlaneRecord
+  static constexpr int kScaledHalfs = 72;  // float [2][S], if kSums
+  static constexpr int kBytes = kSums ? 80 : 68;
 };
+
+// Up to so many rows of 16-bit activations are laid out as planes for weights of few bits: those
+// are decoded in registers, into bytes. For more rows they are decoded once, and then words are
+// quicker. Both give the same sums.
+constexpr int64_t kPlaneRows = 18;
 
 struct StripLayout {
   ActivationLayout layout;
@@ -73,6 +82,10 @@ int64_t PlaneStripBytes32(int64_t k);
 int64_t PlaneStripBytes128(int64_t k);
 int64_t WordStripBytes32(int64_t k);
 int64_t WordStripBytes128(int64_t k);
+int64_t SummedWordStripBytes32(int64_t k);
+int64_t SummedWordStripBytes128(int64_t k);
+int64_t PlaneOrWordStripBytes32(int64_t k);
+int64_t PlaneOrWordStripBytes128(int64_t k);
 void PackByteStrip32(const float* x, int64_t ldx, int64_t m0, int64_t m1, int64_t m, int64_t k,
                      std::byte* packed_x);
 void PackByteStrip128(const float* x, int64_t ldx, int64_t m0, int64_t m1, int64_t m, int64_t k,
@@ -81,6 +94,11 @@ void PackPlaneStrip32(const float* x, int64_t ldx, int64_t m0, int64_t m1, int64
                       std::byte* packed_x);
 void PackPlaneStrip128(const float* x, int64_t ldx, int64_t m0, int64_t m1, int64_t m, int64_t k,
                        std::byte* packed_x);
+// Planes or words with sums, by `m`.
+void PackPlaneOrWordStrip32(const float* x, int64_t ldx, int64_t m0, int64_t m1, int64_t m,
+                            int64_t k, std::byte* packed_x);
+void PackPlaneOrWordStrip128(const float* x, int64_t ldx, int64_t m0, int64_t m1, int64_t m,
+                             int64_t k, std::byte* packed_x);
 void PackWordStrip32(const float* x, int64_t ldx, int64_t m0, int64_t m1, int64_t m, int64_t k,
                      std::byte* packed_x);
 void PackWordStrip128(const float* x, int64_t ldx, int64_t m0, int64_t m1, int64_t m, int64_t k,
@@ -93,9 +111,17 @@ constexpr StripLayout kPlanes32 = {ActivationLayout::kI16Groups32, PlaneStripByt
                                    PackPlaneStrip32};
 constexpr StripLayout kPlanes128 = {ActivationLayout::kI16Groups128, PlaneStripBytes128,
                                     PackPlaneStrip128};
+constexpr StripLayout kPlanesOrWords32 = {ActivationLayout::kI16Groups32, PlaneOrWordStripBytes32,
+                                          PackPlaneOrWordStrip32};
+constexpr StripLayout kPlanesOrWords128 = {ActivationLayout::kI16Groups128,
+                                           PlaneOrWordStripBytes128, PackPlaneOrWordStrip128};
 constexpr StripLayout kWords32 = {ActivationLayout::kI16Groups32, WordStripBytes32,
                                   PackWordStrip32};
 constexpr StripLayout kWords128 = {ActivationLayout::kI16Groups128, WordStripBytes128,
                                    PackWordStrip128};
+constexpr StripLayout kSummedWords32 = {ActivationLayout::kI16Groups32, SummedWordStripBytes32,
+                                        PackPlaneOrWordStrip32};
+constexpr StripLayout kSummedWords128 = {ActivationLayout::kI16Groups128, SummedWordStripBytes128,
+                                         PackPlaneOrWordStrip128};
 
 }  // namespace inhouse::engine::avx2

@@ -329,7 +329,7 @@ TEST_P(MatMulTest, EveryTailOfColumns) {
   int64_t turn = 0;
   for (const int64_t k : lengths) {
     n_rows = n_rows % 32 + 1;
-    for (const int64_t m : RowCounts({1, 5, 14}, turn++)) Check(n_rows, k, m, 0.02F, 1.0F, rng);
+    for (const int64_t m : RowCounts({1, 5, 20}, turn++)) Check(n_rows, k, m, 0.02F, 1.0F, rng);
   }
 }
 
@@ -344,24 +344,34 @@ TEST_P(MatMulTest, EveryNumberOfRows) {
 TEST_P(MatMulTest, RowHasTheSameBitsInEveryBatch) {
   std::mt19937 rng(3);
   const int64_t k = 512 + std::max(block(), 32);
-  const std::vector<std::byte> weights = RandomWeights(type(), 29, k, 0.02F, rng);
-  const Panel panel(kernel(), weights, 29, k);
-  const std::vector<float> x = RandomActivations(64 * k, 1.0F, rng);
+  constexpr int64_t kOutputs = 29;
+  constexpr int64_t kDistinct = 80;
+  const std::vector<std::byte> weights = RandomWeights(type(), kOutputs, k, 0.02F, rng);
+  const Panel panel(kernel(), weights, kOutputs, k);
+  const std::vector<float> x = RandomActivations(kDistinct * k, 1.0F, rng);
   std::vector<float> alone;
-  for (int64_t m = 0; m < 64; ++m) {
+  for (int64_t m = 0; m < kDistinct; ++m) {
     const std::vector<float> y =
         panel.Times(std::vector<float>(x.begin() + m * k, x.begin() + (m + 1) * k));
     alone.insert(alone.end(), y.begin(), y.end());
   }
-  ExpectProduct(kernel(), weights, 29, k, x, alone);
+  ExpectProduct(kernel(), weights, kOutputs, k, x, alone);
   std::vector<int64_t> batches(33);
   for (size_t i = 0; i < batches.size(); ++i) batches[i] = static_cast<int64_t>(i) + 1;
-  batches.push_back(64);
+  // More than what a level decodes at a time for: 530 rows.
+  for (const int64_t m : RowCounts({64, kDistinct, 530}, 0)) batches.push_back(m);
   for (const int64_t m : batches) {
-    for (const int64_t first : {int64_t{0}, 64 - m}) {
-      const std::vector<float> y =
-          panel.Times(std::vector<float>(x.begin() + first * k, x.begin() + (first + m) * k));
-      ASSERT_EQ(std::memcmp(y.data(), alone.data() + first * 29, y.size() * sizeof(float)), 0)
+    for (const int64_t first : {int64_t{0}, std::max<int64_t>(kDistinct - m, 7)}) {
+      std::vector<float> some;
+      std::vector<float> expected;
+      for (int64_t i = first; i < first + m; ++i) {
+        const int64_t row = i % kDistinct;
+        some.insert(some.end(), x.begin() + row * k, x.begin() + (row + 1) * k);
+        expected.insert(expected.end(), alone.begin() + row * kOutputs,
+                        alone.begin() + (row + 1) * kOutputs);
+      }
+      const std::vector<float> y = panel.Times(some);
+      ASSERT_EQ(std::memcmp(y.data(), expected.data(), y.size() * sizeof(float)), 0)
           << m << " rows from " << first;
     }
   }
@@ -385,7 +395,7 @@ TEST_P(MatMulTest, EveryFp8CodeIsExact) {
         block_at[column % block() + code_at] = static_cast<std::byte>(first + i);
       }
       const Panel panel(kernel(), weights, 32, k);
-      for (const int64_t m : {1, 7}) {  // as stored, and expanded for many rows
+      for (const int64_t m : {1, 7, 19}) {  // as stored, and expanded for many rows
         std::vector<float> x(static_cast<size_t>(m * k));
         for (int64_t r = 0; r < m; ++r) x[static_cast<size_t>(r * k + column)] = 1;
         const std::vector<float> y = panel.Times(x);
@@ -426,7 +436,7 @@ TEST_P(MatMulTest, ExtremeCodesDoNotSaturate) {
         }
         if (type() == DType::kMXFP4) weights[at] = std::byte{127};
       }
-      for (const int64_t m : {1, 9}) {
+      for (const int64_t m : {1, 9, 19}) {
         const std::vector<float> x(static_cast<size_t>(m * k), value);
         ExpectProduct(kernel(), weights, 8, k, x, Panel(kernel(), weights, 8, k).Times(x));
       }
@@ -439,7 +449,7 @@ TEST_P(MatMulTest, ExtremeScales) {
   const int64_t k = 2 * std::max(block(), 64);
   for (const float w_size : {6e-7F, 1e-4F, 8e3F}) {  // the first: subnormal F16 scales
     for (const float x_size : {1e-25F, 1e-3F, 1e25F}) {
-      for (const int64_t m : {2, 13}) Check(7, k, m, w_size, x_size, rng);
+      for (const int64_t m : {2, 20}) Check(7, k, m, w_size, x_size, rng);
     }
   }
 }
