@@ -22,7 +22,7 @@ using Bits16Planes =
                        GroupKernel<Chains<2>, F, kPlanes32>>;
 template <typename F>
 using Bits16Words =
-    GroupKernel<Words<true>, F, F::kGroupRecords == 1 ? kSummedWords32 : kSummedWords128,
+    GroupKernel<Words<true>, F, F::kGroupRecords == 1 ? kPlanesOrWords32 : kPlanesOrWords128,
                 UnpackedWords<F>>;
 template <typename F>
 using Bits16 = PlanesOrWords<Bits16Planes<F>, Bits16Words<F>, F,

@@ -14,6 +14,7 @@ namespace {
 
 // Columns after which the other half of the panel has its turn: both stay in L1 meanwhile.
 constexpr int64_t kBlock = 128;
+// How far ahead x is fetched, in bytes.
 constexpr int64_t kAheadX = 2048;
 // Columns after which the next strip has its turn: 128 KiB of a BF16 panel stay in L2 meanwhile,
 // and beside it what a strip has of x.

@@ -98,18 +98,14 @@ template <typename Dot, typename F, int R>
   }
 }
 
-// A group of F with a byte for every code and floats for the scales.
-template <typename F>
-struct Unpacked {
-  using Shape = Unpacked;
-  static constexpr int kOffset = F::kOffset;
-  static constexpr int kRecentre = F::kRecentre;
-  static constexpr int kGroupRecords = F::kGroupRecords;
-  static constexpr int kHalves = F::kHalves;
-  static constexpr bool kHasMin = F::kHasMin;
+// What an unpacked group begins with: the scales of each half as floats, then the minima.
+template <int kRecords, int kScales, bool kMins>
+struct GroupNumbers {
+  static constexpr int kGroupRecords = kRecords;
+  static constexpr int kHalves = kScales;
+  static constexpr bool kHasMin = kMins;
   static constexpr int64_t kMinsAt = kHalves * kWordBytes;
   static constexpr int64_t kCodesAt = kMinsAt * (kHasMin ? 2 : 1);
-  static constexpr int64_t kBytes = kCodesAt + 8 * kGroupRecords * kWordBytes;
 
   static __m256 Scale(const std::byte* group, int /*g*/, int half, int v) {
     return LoadFloats(group + half * kWordBytes + 32 * v);
@@ -118,27 +114,42 @@ struct Unpacked {
     return LoadFloats(group + kMinsAt + half * kWordBytes + 32 * v);
   }
   static void Touch(const std::byte* /*group*/, int /*record*/) {}
+
+  template <typename F>
+  static void UnpackNumbers(const std::byte* block, int g, std::byte* group) {
+    for (int half = 0; half < kHalves; ++half) {
+      for (int v = 0; v < kPanelVectors; ++v) {
+        auto* at = reinterpret_cast<float*>(group + half * kWordBytes + 32 * v);
+        _mm256_store_ps(at, F::Scale(block, g, half, v));
+        if constexpr (kHasMin) _mm256_store_ps(at + kMinsAt / 4, F::Min(block, g, half, v));
+      }
+    }
+  }
+};
+
+// A group of F with a byte for every code.
+template <typename F>
+struct Unpacked : GroupNumbers<F::kGroupRecords, F::kHalves, F::kHasMin> {
+  using Shape = Unpacked;
+  using Numbers = GroupNumbers<F::kGroupRecords, F::kHalves, F::kHasMin>;
+  using Numbers::kCodesAt;
+  static constexpr int kOffset = F::kOffset;
+  static constexpr int kRecentre = F::kRecentre;
+  static constexpr int64_t kBytes = kCodesAt + 8 * F::kGroupRecords * kWordBytes;
+
   static __m256i Quad(const std::byte* group, int record, int q, int v) {
     return LoadBytes(group + kCodesAt + (8 * record + q) * kWordBytes + 32 * v);
   }
 
   static void Unpack(const std::byte* block, int g, std::byte* group) {
-    for (int half = 0; half < kHalves; ++half) {
-      for (int v = 0; v < kPanelVectors; ++v) {
-        std::byte* at = group + half * kWordBytes + 32 * v;
-        _mm256_store_ps(reinterpret_cast<float*>(at), F::Scale(block, g, half, v));
-        if constexpr (kHasMin) {
-          _mm256_store_ps(reinterpret_cast<float*>(at + kMinsAt), F::Min(block, g, half, v));
-        }
-      }
-    }
-    for (int record = 0; record < kGroupRecords; ++record) {
+    Numbers::template UnpackNumbers<F>(block, g, group);
+    for (int record = 0; record < F::kGroupRecords; ++record) {
       std::byte* to = group + kCodesAt + 8 * record * kWordBytes;
 #pragma GCC unroll 8
       for (int q = 0; q < 8; ++q) {
 #pragma GCC unroll 4
         for (int v = 0; v < kPanelVectors; ++v) {
-          StoreBytes(F::Quad(block, g * kGroupRecords + record, q, v),
+          StoreBytes(F::Quad(block, g * F::kGroupRecords + record, q, v),
                      to + q * kWordBytes + 32 * v);
         }
       }
@@ -146,24 +157,13 @@ struct Unpacked {
   }
 };
 
-// A group with two bytes for every code, the weight's integer, and floats for the scales. One type
-// for all formats of a shape: they share the tiles.
+// A group with two bytes for every code, the weight's integer. One type for all formats of a shape:
+// they share the tiles.
 template <int kRecords, int kScales, bool kMins>
-struct WordGroup {
-  static constexpr int kGroupRecords = kRecords;
-  static constexpr int kHalves = kScales;
-  static constexpr bool kHasMin = kMins;
-  static constexpr int64_t kMinsAt = kHalves * kWordBytes;
-  static constexpr int64_t kCodesAt = kMinsAt * (kHasMin ? 2 : 1);
-  static constexpr int64_t kBytes = kCodesAt + kGroup / 2 * kGroupRecords * kWordBytes;
+struct WordGroup : GroupNumbers<kRecords, kScales, kMins> {
+  using GroupNumbers<kRecords, kScales, kMins>::kCodesAt;
+  static constexpr int64_t kBytes = kCodesAt + kGroup / 2 * kRecords * kWordBytes;
 
-  static __m256 Scale(const std::byte* group, int /*g*/, int half, int v) {
-    return LoadFloats(group + half * kWordBytes + 32 * v);
-  }
-  static __m256 Min(const std::byte* group, int /*g*/, int half, int v) {
-    return LoadFloats(group + kMinsAt + half * kWordBytes + 32 * v);
-  }
-  static void Touch(const std::byte* /*group*/, int /*record*/) {}
   static __m256i Pair(const std::byte* group, int record, int p, int v) {
     return LoadBytes(group + kCodesAt + (kGroup / 2 * record + p) * kWordBytes + 32 * v);
   }
@@ -173,18 +173,6 @@ struct WordGroup {
 template <typename F>
 struct UnpackedWords : WordGroup<F::kGroupRecords, F::kHalves, F::kHasMin> {
   using Shape = WordGroup<F::kGroupRecords, F::kHalves, F::kHasMin>;
-
-  static void UnpackNumbers(const std::byte* block, int g, std::byte* group) {
-    for (int half = 0; half < F::kHalves; ++half) {
-      for (int v = 0; v < kPanelVectors; ++v) {
-        std::byte* at = group + half * kWordBytes + 32 * v;
-        _mm256_store_ps(reinterpret_cast<float*>(at), F::Scale(block, g, half, v));
-        if constexpr (F::kHasMin) {
-          _mm256_store_ps(reinterpret_cast<float*>(at + Shape::kMinsAt), F::Min(block, g, half, v));
-        }
-      }
-    }
-  }
 
   // Two pairs of columns from a quad.
   static void UnpackQuad(__m256i quad, std::byte* to) {
@@ -198,7 +186,7 @@ struct UnpackedWords : WordGroup<F::kGroupRecords, F::kHalves, F::kHasMin> {
   }
 
   static void Unpack(const std::byte* block, int g, std::byte* group) {
-    UnpackNumbers(block, g, group);
+    Shape::template UnpackNumbers<F>(block, g, group);
     for (int record = 0; record < F::kGroupRecords; ++record) {
       std::byte* to = group + Shape::kCodesAt + kGroup / 2 * record * kWordBytes;
       const int at = g * F::kGroupRecords + record;

@@ -203,10 +203,12 @@ void PackGroup(const float* x, int64_t row, int64_t rows, std::byte* record) {
   }
 }
 
-template <typename Layout, int kColumns>
+// `Room` is the layout whose strips are as far apart as these.
+template <typename Layout, int kColumns, typename Room = Layout>
 void PackStrip(const float* x, int64_t ldx, int64_t m0, int64_t m1, int64_t k,
                std::byte* packed_x) {
-  std::byte* strip = packed_x + m0 / kStripRows * StripBytes<Layout, kColumns>(k);
+  static_assert(Room::Record::kBytes >= Layout::Record::kBytes);
+  std::byte* strip = packed_x + m0 / kStripRows * StripBytes<Room, kColumns>(k);
   const int64_t rows = m1 - m0;
   for (int64_t begin = 0; begin < k; begin += kColumns) {
     std::byte* record = strip + begin / kGroup * Layout::Record::kBytes * rows;
@@ -270,12 +272,6 @@ int64_t PlaneStripBytes128(int64_t k) { return StripBytes<Planes<2>, 128>(k); }
 int64_t WordStripBytes32(int64_t k) { return StripBytes<Words<false>, 32>(k); }
 int64_t WordStripBytes128(int64_t k) { return StripBytes<Words<false>, 128>(k); }
 
-int64_t SummedWordStripBytes32(int64_t k) { return StripBytes<Words<true>, 32>(k); }
-int64_t SummedWordStripBytes128(int64_t k) { return StripBytes<Words<true>, 128>(k); }
-static_assert(PlaneRecord<2>::kBytes >= WordRecord<true>::kBytes);
-int64_t PlaneOrWordStripBytes32(int64_t k) { return PlaneStripBytes32(k); }
-int64_t PlaneOrWordStripBytes128(int64_t k) { return PlaneStripBytes128(k); }
-
 void PackByteStrip32(const float* x, int64_t ldx, int64_t m0, int64_t m1, int64_t /*m*/, int64_t k,
                      std::byte* packed_x) {
   PackStrip<Planes<1>, 32>(x, ldx, m0, m1, k, packed_x);
@@ -295,12 +291,12 @@ void PackPlaneStrip128(const float* x, int64_t ldx, int64_t m0, int64_t m1, int6
 void PackPlaneOrWordStrip32(const float* x, int64_t ldx, int64_t m0, int64_t m1, int64_t m,
                             int64_t k, std::byte* packed_x) {
   if (m <= kPlaneRows) return PackPlaneStrip32(x, ldx, m0, m1, m, k, packed_x);
-  PackStrip<Words<true>, 32>(x, ldx, m0, m1, k, packed_x);
+  PackStrip<Words<true>, 32, Planes<2>>(x, ldx, m0, m1, k, packed_x);
 }
 void PackPlaneOrWordStrip128(const float* x, int64_t ldx, int64_t m0, int64_t m1, int64_t m,
                              int64_t k, std::byte* packed_x) {
   if (m <= kPlaneRows) return PackPlaneStrip128(x, ldx, m0, m1, m, k, packed_x);
-  PackStrip<Words<true>, 128>(x, ldx, m0, m1, k, packed_x);
+  PackStrip<Words<true>, 128, Planes<2>>(x, ldx, m0, m1, k, packed_x);
 }
 void PackWordStrip32(const float* x, int64_t ldx, int64_t m0, int64_t m1, int64_t /*m*/, int64_t k,
                      std::byte* packed_x) {

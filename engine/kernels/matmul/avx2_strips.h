@@ -82,10 +82,6 @@ int64_t PlaneStripBytes32(int64_t k);
 int64_t PlaneStripBytes128(int64_t k);
 int64_t WordStripBytes32(int64_t k);
 int64_t WordStripBytes128(int64_t k);
-int64_t SummedWordStripBytes32(int64_t k);
-int64_t SummedWordStripBytes128(int64_t k);
-int64_t PlaneOrWordStripBytes32(int64_t k);
-int64_t PlaneOrWordStripBytes128(int64_t k);
 void PackByteStrip32(const float* x, int64_t ldx, int64_t m0, int64_t m1, int64_t m, int64_t k,
                      std::byte* packed_x);
 void PackByteStrip128(const float* x, int64_t ldx, int64_t m0, int64_t m1, int64_t m, int64_t k,
@@ -94,7 +90,7 @@ void PackPlaneStrip32(const float* x, int64_t ldx, int64_t m0, int64_t m1, int64
                       std::byte* packed_x);
 void PackPlaneStrip128(const float* x, int64_t ldx, int64_t m0, int64_t m1, int64_t m, int64_t k,
                        std::byte* packed_x);
-// Planes or words with sums, by `m`.
+// Planes or words with sums, by `m`; strips are as far apart in both cases.
 void PackPlaneOrWordStrip32(const float* x, int64_t ldx, int64_t m0, int64_t m1, int64_t m,
                             int64_t k, std::byte* packed_x);
 void PackPlaneOrWordStrip128(const float* x, int64_t ldx, int64_t m0, int64_t m1, int64_t m,
@@ -111,17 +107,13 @@ constexpr StripLayout kPlanes32 = {ActivationLayout::kI16Groups32, PlaneStripByt
                                    PackPlaneStrip32};
 constexpr StripLayout kPlanes128 = {ActivationLayout::kI16Groups128, PlaneStripBytes128,
                                     PackPlaneStrip128};
-constexpr StripLayout kPlanesOrWords32 = {ActivationLayout::kI16Groups32, PlaneOrWordStripBytes32,
+constexpr StripLayout kPlanesOrWords32 = {ActivationLayout::kI16Groups32, PlaneStripBytes32,
                                           PackPlaneOrWordStrip32};
-constexpr StripLayout kPlanesOrWords128 = {ActivationLayout::kI16Groups128,
-                                           PlaneOrWordStripBytes128, PackPlaneOrWordStrip128};
+constexpr StripLayout kPlanesOrWords128 = {ActivationLayout::kI16Groups128, PlaneStripBytes128,
+                                           PackPlaneOrWordStrip128};
 constexpr StripLayout kWords32 = {ActivationLayout::kI16Groups32, WordStripBytes32,
                                   PackWordStrip32};
 constexpr StripLayout kWords128 = {ActivationLayout::kI16Groups128, WordStripBytes128,
                                    PackWordStrip128};
-constexpr StripLayout kSummedWords32 = {ActivationLayout::kI16Groups32, SummedWordStripBytes32,
-                                        PackPlaneOrWordStrip32};
-constexpr StripLayout kSummedWords128 = {ActivationLayout::kI16Groups128, SummedWordStripBytes128,
-                                         PackPlaneOrWordStrip128};
 
 }  // namespace inhouse::engine::avx2

@@ -59,9 +59,11 @@ struct MatMulKernel {
   // panel_rows; missing rows are packed as zeros.
   void (*pack_panel)(const std::byte* const* rows, int n_rows, int64_t k, std::byte* panel);
 
-  int64_t (*strip_bytes)(int64_t k);  // bytes of one packed strip, a multiple of 64
+  int64_t (*strip_bytes)(int64_t k);  // from one packed strip to the next, a multiple of 64
   // Packs the activation rows [m0, m1) of x[m][ldx] into strip m0 / strip_rows; m0 is a multiple of
-  // strip_rows and m1 <= m0 + strip_rows. `m` is the number of rows of the whole product.
+  // strip_rows and m1 <= m0 + strip_rows. `m` is the number of rows of the whole product: for codes
+  // of weights (kI16Groups) it may decide how the strip is laid out; strips of the float layouts
+  // may be packed one by one.
   void (*pack_strip)(const float* x, int64_t ldx, int64_t m0, int64_t m1, int64_t m, int64_t k,
                      std::byte* packed_x);
 

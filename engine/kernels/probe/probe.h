@@ -23,8 +23,8 @@ inline constexpr size_t kDotUnits = 4;
 // "f32", "bf16", "int8", "int4".
 std::string_view Name(DotUnit unit);
 
-// The unit that computes most of a product. Two planes of 16-bit activations count once, so they
-// reach at most half of its peak.
+// The unit that computes most of a product. 16-bit activations are held against what 8-bit ones
+// could do: where they take two dot products, they reach at most half of its peak.
 DotUnit DotUnitOf(const MatMulKernel& kernel);
 
 struct ProbeKernels {
