@@ -92,7 +92,9 @@ class DenseModel final : public Model {
     const AttentionPlan& attention;
     const StepAdapters& adapters;
   };
-  void RunLayer(OpContext& context, const DenseLayer& layer, int index, const Step& step);
+  // The two halves of a layer: each normalises the residual stream and adds to it.
+  void RunAttention(OpContext& context, const DenseLayer& layer, int index, const Step& step);
+  void RunMlp(OpContext& context, const DenseLayer& layer, int index, const Step& step);
   void RunFinal(OpContext& context, const Step& step);
 
   const Checkpoint& checkpoint_;
@@ -247,7 +249,8 @@ void DenseModel::Forward(base::ThreadTeam& team, Communicator& comm, const StepP
     rope_->Fill(member, positions);
     context.Mark(OpClass::kRope);
     for (size_t i = 0; i < weights_.layers.size(); ++i) {
-      RunLayer(context, weights_.layers[i], static_cast<int>(i), step);
+      RunAttention(context, weights_.layers[i], static_cast<int>(i), step);
+      RunMlp(context, weights_.layers[i], static_cast<int>(i), step);
     }
     RunFinal(context, step);
   });
@@ -257,8 +260,8 @@ void DenseModel::Forward(base::ThreadTeam& team, Communicator& comm, const StepP
   profile_->rows += plan.rows();
 }
 
-void DenseModel::RunLayer(OpContext& context, const DenseLayer& layer, int index,
-                          const Step& step) {
+void DenseModel::RunAttention(OpContext& context, const DenseLayer& layer, int index,
+                              const Step& step) {
   const StepPlan& plan = step.plan;
   const size_t product = 4 * static_cast<size_t>(index);  // of Linears()
   const int64_t rows = plan.rows();
@@ -301,12 +304,18 @@ void DenseModel::RunLayer(OpContext& context, const DenseLayer& layer, int index
   context.Mark(OpClass::kO);
   AddRows(context, b.hidden, b.projected, d, rows);
   context.Mark(OpClass::kAdd);
+}
 
+void DenseModel::RunMlp(OpContext& context, const DenseLayer& layer, int index, const Step& step) {
+  const size_t product = 4 * static_cast<size_t>(index) + 2;  // of Linears()
+  const int64_t rows = step.plan.rows();
+  const int64_t d = config_.hidden_size;
+  const int64_t inner = config_.intermediate_size;
+  Buffers& b = buffers_;
   RmsNorm(context, b.hidden, layer.mlp_norm, config_.rms_norm_eps, rows, b.normed);
   context.Mark(OpClass::kNorm);
-  const int64_t inner = config_.intermediate_size;
   int64_t ld = 2 * inner;
-  if (const auto adapters = step.adapters.of(product + 2); adapters.empty()) {
+  if (const auto adapters = step.adapters.of(product); adapters.empty()) {
     ld = MatMulSwiGlu(context, layer.gate_up, b.normed, d, rows, b.gate_up);
     context.Mark(OpClass::kGateUp);
   } else {
@@ -317,7 +326,7 @@ void DenseModel::RunLayer(OpContext& context, const DenseLayer& layer, int index
     context.Mark(OpClass::kActivation);
   }
   MatMul(context, layer.down, b.gate_up, ld, rows, b.projected, d);
-  AddLowRank(context, step.adapters.of(product + 3), b.gate_up, ld, b.projected, d);
+  AddLowRank(context, step.adapters.of(product + 1), b.gate_up, ld, b.projected, d);
   context.Mark(OpClass::kDown);
   AddRows(context, b.hidden, b.projected, d, rows);
   context.Mark(OpClass::kAdd);
