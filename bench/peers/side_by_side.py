@@ -190,7 +190,7 @@ def page(record):
              "is against the lower of the two limits of the phase, paired: measured before and after each round. int8 and "
              "int4 count VPDPBUSD (or the level's fastest chain for such weights) once."]
     if record["held_back"]:
-        parts.append(f"Both engines were held back to {record['held_back']}, on a CPU that has more.")
+        parts.append(f"Both engines used {record['held_back']} only, whatever else the CPU has.")
     for results in record["results"]:
         parts.append("## " + titles[results["shape"]])
         if results["shape"] == "smollm2":
