@@ -97,9 +97,15 @@ class Linear {
 
   // What a product begins with, until all rows of x are laid out and the queue holds `items`.
   void Begin(OpContext& context, const float* x, int64_t ldx, int64_t m, int64_t items) const;
-  // The outputs of one panel: y[m][ldy] begins with its first.
-  void RunPanel(const OpContext& context, const Segment& segment, int64_t panel, int64_t m,
-                float* y, int64_t ldy) const;
+  // Some rows of x, whole strips of the `of` that were laid out.
+  struct RowBlock {
+    int64_t begin;
+    int64_t rows;
+    int64_t of;
+  };
+  // The outputs of one panel for a block: y[rows][ldy] begins with its first.
+  void RunPanel(const OpContext& context, const Segment& segment, int64_t panel,
+                const RowBlock& block, float* y, int64_t ldy) const;
   std::byte* PackedActivation(const OpScratch& scratch, size_t activation, int64_t m) const;
   size_t ActivationBytes(const Activation& activation, int64_t rows) const;
 

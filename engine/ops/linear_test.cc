@@ -1,5 +1,6 @@
 #include "engine/ops/linear.h"
 
+#include <algorithm>
 #include <cmath>
 #include <cstdio>
 #include <cstring>
@@ -37,6 +38,20 @@ Matrix Random(DType dtype, int64_t rows, int64_t columns, unsigned seed) {
     m.bytes.resize(m.values.size() * 4);
     std::memcpy(m.bytes.data(), m.values.data(), m.bytes.size());
   }
+  m.view = {dtype, {rows, columns}, m.bytes};
+  return m;
+}
+
+// Rows of blocks that begin with a scale in F16 (Q4_0, Q8_0), or of BF16.
+Matrix RandomBlocks(DType dtype, int64_t rows, int64_t columns, unsigned seed) {
+  if (dtype == DType::kBF16) return Random(dtype, rows, columns, seed);
+  std::mt19937 random(seed);
+  Matrix m;
+  m.bytes.resize(static_cast<size_t>(rows * RowBytes(dtype, columns)));
+  for (std::byte& b : m.bytes) b = static_cast<std::byte>(random());
+  const uint16_t scale = ToF16(0.01F);
+  const auto block = static_cast<size_t>(Info(dtype).block_bytes);
+  for (size_t at = 0; at < m.bytes.size(); at += block) std::memcpy(&m.bytes[at], &scale, 2);
   m.view = {dtype, {rows, columns}, m.bytes};
   return m;
 }
@@ -120,7 +135,7 @@ TEST_P(LinearTest, ActivatesTheColumnsItComputes) {
   const auto parts = [&]() -> std::vector<LinearPart> {
     return {{StoredMatrix("gate", gate.view), {}, {}}, {StoredMatrix("up", up.view), {}, bias}};
   };
-  for (const int64_t m : {1, 13, 32, 100}) {
+  for (const int64_t m : {1, 13, 32, 100, 520}) {
     const Matrix x = Random(DType::kF32, m, kIn, 3);
     const std::vector<float> both = Multiply(kernels, 1, parts(), x.values, m);
     for (const int threads : {1, 2, 3, 4}) {  // four find no room for a panel each
@@ -137,6 +152,35 @@ TEST_P(LinearTest, ActivatesTheColumnsItComputes) {
         kernels.elementwise->silu_mul(row, row + kColumns, kColumns, expected.data());
         ASSERT_EQ(std::vector<float>(y.begin() + r * ld, y.begin() + r * ld + kColumns), expected)
             << threads << " threads, row " << r << " of " << m;
+      }
+    }
+  }
+}
+
+// More rows than a panel meets at a time, beside the same rows in products of fewer. The codes of
+// Q4_0 are laid out by the number of rows at some levels.
+TEST_P(LinearTest, ManyRowsHaveTheBitsOfFew) {
+  const KernelTable& kernels = *TableFor(GetParam());
+  constexpr int64_t kIn = 96;
+  constexpr int64_t kOut = 70;
+  constexpr int64_t kFew = 64;
+  for (const DType type : {DType::kQ4_0, DType::kQ8_0, DType::kBF16}) {
+    const Matrix w = RandomBlocks(type, kOut, kIn, 1);
+    std::vector<float> bias(size_t{kOut});
+    for (size_t i = 0; i < bias.size(); ++i) bias[i] = static_cast<float>(i);
+    const auto part = [&]() -> std::vector<LinearPart> {
+      return {{StoredMatrix("w", w.view), {}, bias}};
+    };
+    // 257 rows: the least that are cut; the last block is the smallest one there is.
+    for (const int64_t m : {256, 257, 521, 1100}) {
+      const std::vector<float> x = Random(DType::kF32, m, kIn, 2).values;
+      const std::vector<float> y = Multiply(kernels, 2, part(), x, m);
+      for (int64_t row = 0; row < m; row += kFew) {
+        const int64_t end = std::min(row + kFew, m);
+        const std::vector<float> some(x.begin() + row * kIn, x.begin() + end * kIn);
+        ASSERT_EQ(std::vector<float>(y.begin() + row * kOut, y.begin() + end * kOut),
+                  Multiply(kernels, 2, part(), some, end - row))
+            << Name(type) << ", rows from " << row << " of " << m;
       }
     }
   }

@@ -63,7 +63,8 @@ struct MatMulKernel {
   // Packs the activation rows [m0, m1) of x[m][ldx] into strip m0 / strip_rows; m0 is a multiple of
   // strip_rows and m1 <= m0 + strip_rows. `m` is the number of rows of the whole product: for codes
   // of weights (kI16Groups) it may decide how the strip is laid out; strips of the float layouts
-  // may be packed one by one.
+  // may be packed one by one. Products of more than 96 rows are laid out alike: `run` may get
+  // some of their strips, if those are more than 96 rows again.
   void (*pack_strip)(const float* x, int64_t ldx, int64_t m0, int64_t m1, int64_t m, int64_t k,
                      std::byte* packed_x);
 
