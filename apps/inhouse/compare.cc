@@ -46,6 +46,8 @@ void PrintJson(const Comparison& c, const CompareFlags& flags) {
       {"speed_ratio", Number(Ratio(c.speed_b.decode, c.speed_a.decode))},
       {"tokens", d.positions},
       {"bytes", {c.bytes_a, c.bytes_b}},
+      {"activation_bits", {flags.options.a.activation_bits, flags.options.b.activation_bits}},
+      {"kv_type", {flags.options.a.kv_type, flags.options.b.kv_type}},
       {"context", c.context},
       {"text", flags.options.text_name}};
   if (!flags.no_speed) {
@@ -60,10 +62,20 @@ void PrintJson(const Comparison& c, const CompareFlags& flags) {
   std::printf("%s\n", out.dump(2, ' ', false, ordered_json::error_handler_t::replace).c_str());
 }
 
+// The model, and how it is run where that is not the default.
+std::string Title(const engine::EngineOptions& options) {
+  std::string title = options.model;
+  if (options.activation_bits != 16) {
+    title += fmt::format(", {}-bit activations", options.activation_bits);
+  }
+  if (options.kv_type != "auto") title += fmt::format(", KV in {}", options.kv_type);
+  return title;
+}
+
 void PrintTable(const Comparison& c, const CompareFlags& flags) {
   const auto& d = c.divergence;
   std::printf("A %s\nB %s\n%ld positions of %s, in windows of %ld tokens\n\n",
-              flags.options.a.model.c_str(), flags.options.b.model.c_str(),
+              Title(flags.options.a).c_str(), Title(flags.options.b).c_str(),
               static_cast<long>(d.positions), flags.options.text_name.c_str(),
               static_cast<long>(c.context));
   using Align = Table::Align;
@@ -137,6 +149,11 @@ VerbRun SetUpCompare(CLI::App& app) {
   };
   adapter("--adapter-a", &options.a, "a LoRA adapter for the first model (PEFT directory)");
   adapter("--adapter-b", &options.b, "a LoRA adapter for the other one");
+  AddActivationBits(app, &options.a, "--activation-bits-a",
+                    "of activations that meet the first model's integer weights: 16, or 8");
+  AddActivationBits(app, &options.b, "--activation-bits-b", "the same for the other one");
+  AddKvType(app, &options.a, "--kv-type-a", "how the first model keeps keys and values");
+  AddKvType(app, &options.b, "--kv-type-b", "how the other one does");
   app.add_option("--text", flags->text, "what both read (default: 15,000 words of English)");
   app.add_option("--tokens", options.tokens, "tokens of it at most")
       ->check(CLI::Range(int64_t{2}, int64_t{1} << 32))

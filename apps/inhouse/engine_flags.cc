@@ -59,11 +59,22 @@ void AddModelFlags(CLI::App& app, engine::EngineOptions* options) {
   app.add_option("--isa", options->isa,
                  "kernel level, for tests (default: the best that this CPU has)")
       ->envname("INHOUSE_ISA");
-  app.add_option("--activation-bits", options->activation_bits,
-                 "of activations that meet integer weights: 16, or 8 for a faster prefill that "
-                 "costs accuracy (`inhouse compare` says how much)")
+  AddActivationBits(app, options, "--activation-bits",
+                    "of activations that meet integer weights: 16, or 8 for a faster prefill that "
+                    "costs accuracy (`inhouse compare` says how much)");
+}
+
+void AddActivationBits(CLI::App& app, engine::EngineOptions* options, const char* flag,
+                       const char* what) {
+  app.add_option(flag, options->activation_bits, what)
       ->capture_default_str()
       ->check(CLI::IsMember({8, 16}));
+}
+
+void AddKvType(CLI::App& app, engine::EngineOptions* options, const char* flag, const char* what) {
+  app.add_option(flag, options->kv_type, what)
+      ->check(CLI::IsMember({"auto", "f32", "f16", "bf16", "fp8"}))
+      ->capture_default_str();
 }
 
 void AddPrefillChunk(CLI::App& app, engine::EngineOptions* options) {
@@ -78,11 +89,9 @@ void AddEngineFlags(CLI::App& app, engine::EngineOptions* options) {
   app.add_option("-c,--context", options->context_tokens,
                  "tokens of one sequence at most (default: the model's, as far as memory allows)")
       ->check(CLI::Range(int64_t{1}, int64_t{1} << 32));
-  app.add_option("--kv-type", options->kv_type,
-                 "how keys and values are kept: f32, f16, bf16 (for numbers beyond 65504) or fp8 "
-                 "(half the memory, less exact); auto: f32 for f32 and f16 weights, else f16")
-      ->check(CLI::IsMember({"auto", "f32", "f16", "bf16", "fp8"}))
-      ->capture_default_str();
+  AddKvType(app, options, "--kv-type",
+            "how keys and values are kept: f32, f16, bf16 (for numbers beyond 65504) or fp8 "
+            "(half the memory, less exact); auto: f32 for f32 and f16 weights, else f16");
   app.add_option("--packed", options->packed,
                  "a file of `inhouse pack` to map instead of packing the weights, or 'off' "
                  "(default: the one in the local store, if there is one)");

@@ -17,6 +17,10 @@ namespace inhouse::apps {
 void AddModelFlags(CLI::App& app, engine::EngineOptions* options);
 // The same, --context, --kv-type and --packed. The values arrive when the flags are parsed.
 void AddEngineFlags(CLI::App& app, engine::EngineOptions* options);
+// What --activation-bits and --kv-type choose, under another flag's name.
+void AddActivationBits(CLI::App& app, engine::EngineOptions* options, const char* flag,
+                       const char* what);
+void AddKvType(CLI::App& app, engine::EngineOptions* options, const char* flag, const char* what);
 // --prefill-chunk.
 void AddPrefillChunk(CLI::App& app, engine::EngineOptions* options);
 

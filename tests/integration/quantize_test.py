@@ -365,6 +365,23 @@ class Compare(QuantizeCase):
         )
         self.refused("inhouse-compare-", result=full)
 
+    def test_one_model_run_in_two_ways(self):
+        model, text = with_tokenizer(self.folder)
+        self.quantized("int8", model=model, out=self.folder / "int8")
+        plain = self.compare(self.folder / "int8", self.folder / "int8", text, "--no-speed")
+        self.assertEqual((plain["kl_mean"], plain["activation_bits"], plain["kv_type"]), (0, [16, 16], ["auto", "auto"]))
+        for flags, key, value in (
+            (("--activation-bits-b", "8"), "activation_bits", [16, 8]),
+            (("--kv-type-b", "fp8"), "kv_type", ["auto", "fp8"]),
+        ):
+            other = self.compare(self.folder / "int8", self.folder / "int8", text, "--no-speed", *flags)
+            self.assertEqual(other[key], value)
+            self.assertGreater(other["kl_mean"], 0)
+            self.assertLess(other["kl_mean"], 0.05)
+            self.assertEqual(other["perplexity"][0], plain["perplexity"][0])
+        both = self.compare(self.folder / "int8", self.folder / "int8", text, "--activation-bits-a", "8", "--activation-bits-b", "8")
+        self.assertEqual(both["kl_mean"], 0)
+
     def compare(self, a, b, text, *words):
         code, out = self.run_verb("compare", a, b, "--text", text, "--tokens", "500", "--context", "64", *words)
         self.assertEqual(code, 0, out)
