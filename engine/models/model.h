@@ -55,8 +55,8 @@ struct ModelFacts {
 // How a model computes, chosen before its weights are bound.
 struct BindOptions {
   const KernelTable* kernels = nullptr;
-  // Of the activations of integer products. With 8 bits those that feed attention (q, k, v) and the
-  // logits keep 16: softmax magnifies what they lose (docs/decisions/0002).
+  // Of the activations of integer products. The logits always meet 16 bits
+  // (docs/decisions/0008).
   ActivationBits activations = ActivationBits::k16;
   std::optional<DType> kv = {};  // of the pages; none: as the weights ask (docs/decisions/0010)
 };

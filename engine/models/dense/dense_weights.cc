@@ -154,7 +154,7 @@ class Binder {
         LinearPart v,
         Part(InLayer(layer, names_.v), config_.kv_heads * config_.head_dim, d, config_.qkv_bias));
     INHOUSE_ASSIGN_OR_RETURN(out.qkv,
-                             Plan({std::move(q), std::move(k), std::move(v)}, ActivationBits::k16));
+                             Plan({std::move(q), std::move(k), std::move(v)}, activations_));
     INHOUSE_ASSIGN_OR_RETURN(LinearPart o, Part(InLayer(layer, names_.o), d,
                                                 config_.heads * config_.head_dim, config_.o_bias));
     INHOUSE_ASSIGN_OR_RETURN(out.o, Plan({std::move(o)}, activations_));
