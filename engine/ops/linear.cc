@@ -1,7 +1,6 @@
 #include "engine/ops/linear.h"
 
 #include <algorithm>
-#include <cstring>
 #include <utility>
 
 #include "base/check.h"
@@ -21,21 +20,10 @@ int64_t ChunkPanels(int64_t panel_bytes) {
   return std::max<int64_t>(1, kChunkBytes / std::max<int64_t>(panel_bytes, 1));
 }
 
-// Calls f(first row, rows) for nearly equal blocks of whole strips. With their activations (0.2 to
-// 0.8 MiB for 1536 columns) and a panel of outputs a member stays in its second-level cache more
-// often than with all rows of a prompt.
-template <typename F>
-void ForRowBlocks(int64_t m, int64_t strip_rows, F f) {
-  constexpr int64_t kRowsMax = 256;
-  const int64_t blocks = CeilDiv(m, kRowsMax);
-  const int64_t strips = CeilDiv(m, strip_rows);
-  int64_t row = 0;
-  for (int64_t block = 1; block <= blocks; ++block) {
-    const int64_t end = std::min(strips * block / blocks * strip_rows, m);
-    f(row, end - row);
-    row = end;
-  }
-}
+// A prompt's rows are cut into nearly equal blocks of whole strips, and a member takes a panel for
+// one block at a time: its activations, outputs and weights stay in the second-level cache more
+// often than those of all rows, and members even out in smaller steps.
+int64_t RowBlocks(int64_t m) { return CeilDiv(m, 256); }
 
 absl::Status CheckPart(const LinearPart& part, int64_t in, const KernelTable& kernels) {
   const StoredMatrix& weight = part.weight;
@@ -126,6 +114,20 @@ void Linear::ReleaseParts() {
   parts_.shrink_to_fit();
 }
 
+const Linear::Segment& Linear::SegmentOf(int64_t panel) const {
+  size_t i = segments_.size() - 1;
+  while (segments_[i].panel_begin > panel) --i;
+  return segments_[i];
+}
+
+Linear::RowBlock Linear::Segment::block(int64_t index, int64_t count, int64_t m) const {
+  const int64_t strip_rows = kernel->strip_rows;
+  const int64_t strips = CeilDiv(m, strip_rows);
+  const int64_t begin = strips * index / count * strip_rows;
+  const int64_t end = std::min(strips * (index + 1) / count * strip_rows, m);
+  return {begin, end - begin, m};
+}
+
 std::byte* Linear::PackedActivation(const OpScratch& scratch, size_t activation, int64_t m) const {
   size_t offset = 0;
   for (size_t i = 0; i < activation; ++i) offset += ActivationBytes(activations_[i], m);
@@ -174,19 +176,16 @@ void Linear::Begin(OpContext& context, const float* x, int64_t ldx, int64_t m,
 
 void MatMul(OpContext& context, const Linear& linear, const float* x, int64_t ldx, int64_t m,
             float* y, int64_t ldy) {
-  linear.Begin(context, x, ldx, m, linear.panels_);
-  const int64_t chunk = ChunkPanels(linear.segments_.front().panel_bytes);
+  const int64_t blocks = RowBlocks(m);
+  linear.Begin(context, x, ldx, m, linear.panels_ * blocks);
+  const int64_t chunk = blocks > 1 ? 1 : ChunkPanels(linear.segments_.front().panel_bytes);
   context.scratch.queue().Drain(context.member, chunk, [&](int64_t begin, int64_t end) {
-    for (const Linear::Segment& segment : linear.segments_) {
-      const int64_t first = std::max(begin, segment.panel_begin) - segment.panel_begin;
-      const int64_t last =
-          std::min(end, segment.panel_begin + segment.panels) - segment.panel_begin;
-      ForRowBlocks(m, segment.kernel->strip_rows, [&](int64_t row, int64_t rows) {
-        for (int64_t panel = first; panel < last; ++panel) {
-          float* out = y + row * ldy + segment.row_begin + segment.panel_row(panel);
-          linear.RunPanel(context, segment, panel, {row, rows, m}, out, ldy);
-        }
-      });
+    for (int64_t item = begin; item < end; ++item) {
+      const Linear::Segment& segment = linear.SegmentOf(item / blocks);
+      const int64_t panel = item / blocks - segment.panel_begin;
+      const Linear::RowBlock block = segment.block(item % blocks, blocks, m);
+      float* out = y + block.begin * ldy + segment.row_begin + segment.panel_row(panel);
+      linear.RunPanel(context, segment, panel, block, out, ldy);
     }
   });
   context.member.Barrier();
@@ -204,30 +203,31 @@ int64_t MatMulSwiGlu(OpContext& context, const Linear& linear, const float* x, i
   // after the other.
   constexpr int64_t kRowsMin = 32;
   if (m < kRowsMin || gate.kernel->panel_rows != up.kernel->panel_rows ||
+      gate.kernel->strip_rows != up.kernel->strip_rows ||
       own_floats * context.member.count() > m * n) {
     MatMul(context, linear, x, ldx, m, y, 2 * n);
     SwiGlu(context, y, n, m);
     return 2 * n;
   }
-  linear.Begin(context, x, ldx, m, gate.panels);
+  const int64_t blocks = RowBlocks(m);
+  linear.Begin(context, x, ldx, m, gate.panels * blocks);
   float* own_gate = y + m * n + context.member.index() * own_floats;
-  context.scratch.queue().Drain(
-      context.member, ChunkPanels(gate.panel_bytes), [&](int64_t begin, int64_t end) {
-        ForRowBlocks(m, gate.kernel->strip_rows, [&](int64_t first, int64_t rows) {
-          for (int64_t panel = begin; panel < end; ++panel) {
-            const int64_t columns = gate.panel_row_count(panel);
-            float* own_up = own_gate + rows * columns;
-            linear.RunPanel(context, gate, panel, {first, rows, m}, own_gate, columns);
-            linear.RunPanel(context, up, panel, {first, rows, m}, own_up, columns);
-            context.kernels.elementwise->silu_mul(own_gate, own_up, rows * columns, own_gate);
-            float* out = y + first * n + gate.panel_row(panel);
-            for (int64_t row = 0; row < rows; ++row) {
-              std::memcpy(out + row * n, own_gate + row * columns,
-                          sizeof(float) * static_cast<size_t>(columns));
-            }
-          }
-        });
-      });
+  const auto silu_mul = context.kernels.elementwise->silu_mul;
+  const int64_t chunk = blocks > 1 ? 1 : ChunkPanels(gate.panel_bytes);
+  context.scratch.queue().Drain(context.member, chunk, [&](int64_t begin, int64_t end) {
+    for (int64_t item = begin; item < end; ++item) {
+      const int64_t panel = item / blocks;
+      const Linear::RowBlock block = gate.block(item % blocks, blocks, m);
+      const int64_t columns = gate.panel_row_count(panel);
+      float* own_up = own_gate + block.rows * columns;
+      linear.RunPanel(context, gate, panel, block, own_gate, columns);
+      linear.RunPanel(context, up, panel, block, own_up, columns);
+      float* out = y + block.begin * n + gate.panel_row(panel);
+      for (int64_t row = 0; row < block.rows; ++row) {
+        silu_mul(own_gate + row * columns, own_up + row * columns, columns, out + row * n);
+      }
+    }
+  });
   context.member.Barrier();
   return n;
 }

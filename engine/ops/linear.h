@@ -69,6 +69,12 @@ class Linear {
   friend int64_t MatMulSwiGlu(OpContext& context, const Linear& linear, const float* x, int64_t ldx,
                               int64_t m, float* y);
 
+  // Some rows of x: whole strips of the `of` that were laid out.
+  struct RowBlock {
+    int64_t begin;
+    int64_t rows;
+    int64_t of;
+  };
   // A run of outputs with one kernel.
   struct Segment {
     const MatMulKernel* kernel;
@@ -84,6 +90,8 @@ class Linear {
     int64_t panel_row_count(int64_t panel) const {
       return std::min<int64_t>(kernel->panel_rows, rows - panel_row(panel));
     }
+    // One of `count` nearly equal blocks of m rows of x.
+    RowBlock block(int64_t index, int64_t count, int64_t m) const;
   };
   // A distinct way to lay out x.
   struct Activation {
@@ -95,14 +103,9 @@ class Linear {
   void PackSegment(const Segment& segment, const LinearPart& part,
                    std::pair<int64_t, int64_t> share, std::byte* memory) const;
 
+  const Segment& SegmentOf(int64_t panel) const;
   // What a product begins with, until all rows of x are laid out and the queue holds `items`.
   void Begin(OpContext& context, const float* x, int64_t ldx, int64_t m, int64_t items) const;
-  // Some rows of x, whole strips of the `of` that were laid out.
-  struct RowBlock {
-    int64_t begin;
-    int64_t rows;
-    int64_t of;
-  };
   // The outputs of one panel for a block: y[rows][ldy] begins with its first.
   void RunPanel(const OpContext& context, const Segment& segment, int64_t panel,
                 const RowBlock& block, float* y, int64_t ldy) const;
