@@ -4,7 +4,8 @@
     llama_cpp.py --libs DIR --model FILE --threads 2 --prompt-tokens 512 --generate-tokens 128 --batch 16 --depth 16384
 
 Prints one JSON line: {"version", "backend", "prefill", "decode", "decode_batch", "decode_depth", ...} in
-tokens per second (of all sequences together). As in llama-bench, no sampling is timed: decode feeds random
+tokens per second (of all sequences together). With --doctor PATH, the inhouse binary, also "memory_read_gb_s":
+what it says that the memory reads, before and after each decode phase (their mean). As in llama-bench, no sampling is timed: decode feeds random
 ids, from an empty cache except for decode_depth.
 """
 
@@ -14,6 +15,7 @@ import json
 import os
 import random
 import resource
+import subprocess
 import sys
 import time
 
@@ -180,11 +182,32 @@ def at_depth(peer, args):
     return best
 
 
+class ReadSpeed:
+    """What the memory reads between two phases, by `inhouse doctor`: each phase takes the mean of before and after."""
+
+    def __init__(self, doctor):
+        self.doctor = doctor
+        self.last = self.sample()
+        self.of = {}
+
+    def sample(self):
+        if not self.doctor:
+            return None
+        done = subprocess.run([self.doctor, "doctor", "--json"], capture_output=True, text=True, check=True)
+        return json.loads(done.stdout)["limits"]["memory_read_gb_s"]
+
+    def end(self, phase):
+        before, self.last = self.last, self.sample()
+        if self.doctor:
+            self.of[phase] = (before + self.last) / 2
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--libs", required=True, help="folder with libllama.*.so and libggml-*.so")
     parser.add_argument("--model", required=True)
     parser.add_argument("--backend", help="of libggml-cpu-*.so, for example haswell (default: the best that runs here)")
+    parser.add_argument("--doctor", help="the inhouse binary, to measure the memory's speed beside each decode phase")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--prompt-tokens", type=int, default=512)
     parser.add_argument("--generate-tokens", type=int, default=128)
@@ -201,14 +224,19 @@ def main():
     result = {"version": peer.version, "backend": loaded_backend(), "threads": args.threads,
               "load_seconds": peer.load_seconds, "prefill": peer.prefill(args.prompt_tokens)}
     peer.clear()
+    read = ReadSpeed(args.doctor)
     result["decode"] = peer.decode(args.generate_tokens)
+    read.end("decode")
     result["peak_rss_bytes"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     if args.batch:
         peer.open(max(args.batch_tokens + 4, 64), sequences=args.batch)
         peer.decode(2, sequences=args.batch)
         result["decode_batch"] = peer.decode(args.batch_tokens, sequences=args.batch, depth=2)
+        read.end("decode_batch")
     if args.depth:
         result.update(at_depth(peer, args))
+        read.end("decode_depth")
+    result["memory_read_gb_s"] = read.of
     print(json.dumps(result))
     sys.stdout.flush()
     os._exit(0)  # the library's own threads need no farewell

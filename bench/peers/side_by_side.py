@@ -3,7 +3,8 @@
 
 Each round runs one process of each engine for each model, in alternating order, because the memory speed
 of shared machines drifts within minutes; figures are min, median and max over the rounds, a ratio is the
-median of the rounds' ratios. Models of a shape are made with fixed seeds when they are needed.
+median of the rounds' ratios. What the memory reads is measured beside each phase of both, and a ratio of decode
+takes the rounds in which that was the same, if there are any. Models of a shape are made with fixed seeds when they are needed.
 """
 
 import argparse
@@ -105,6 +106,8 @@ def measure_inhouse(args, kind, path, depth):
     model = out["model"]
     return {**{phase: row["tokens_per_second"]["median"] for phase, row in rows.items()},
             "of_limit": {phase: row["of_limit"] for phase, row in rows.items()},
+            "limit": {phase: row["limit_tokens_per_second"] for phase, row in rows.items()},
+            "memory_read_gb_s": {phase: row["limits"]["memory_read_gb_s"] for phase, row in rows.items()},
             "bound": {phase: row["bound"] for phase, row in rows.items()},
             "isa": out["machine"]["isa"], "limits": out["limits"], "weight_bytes": model["weight_bytes"],
             "arithmetic": model["arithmetic"], "load_gb_s": follower["load"]["gb_s"], "peak_rss_bytes": out["peak_rss_bytes"],
@@ -117,7 +120,7 @@ def measure_llama_cpp(args, _kind, path, depth):
     return run_json([*args.prefix, sys.executable, os.path.join(HERE, "llama_cpp.py"), "--libs", args.libs, "--model", path,
                      "--threads", str(args.threads), "--prompt-tokens", str(args.prompt_tokens), "--generate-tokens",
                      str(args.generate_tokens), "--batch", str(args.batch), "--depth", str(depth), "--depth-tokens",
-                     str(args.depth_tokens), *(["--backend", BACKENDS[args.isa]] if args.isa else [])])
+                     str(args.depth_tokens), "--doctor", args.inhouse, *(["--backend", BACKENDS[args.isa]] if args.isa else [])])
 
 
 def add(results, engine, kind, number, figures):

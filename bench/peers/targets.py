@@ -55,6 +55,7 @@ ROWS = [
 INTEGER = tuple(dict.fromkeys(row.model for row in ROWS if row.bits == 8))
 NAMES = {"bf16": "BF16", "int8": "INT8 g128", "q8_0": "Q8_0", "fp8": "FP8", "int4": "INT4 g128", "q4_0": "Q4_0",
          "q4_k": "Q4_K"}
+SAME_MEMORY = 1.15  # two reads of it that count as the same
 MEMORY_OVER = 300 << 20  # beside weights and KV
 LOAD_GB_S = 8
 
@@ -82,6 +83,21 @@ def times(x):
     return f"{x:.2f}×"
 
 
+def reads(row, ours, theirs):
+    """What the memory read in GB/s beside a phase of ours and of theirs, or None where that is not known."""
+    return ours.get("memory_read_gb_s", {}).get(row.key), theirs.get("memory_read_gb_s", {}).get(row.phase)
+
+
+def same_memory(row, ours, theirs):
+    a, b = reads(row, ours, theirs)
+    return a is None or b is None or max(a, b) <= SAME_MEMORY * min(a, b)
+
+
+def most(row, ours, theirs):
+    a, b = reads(row, ours, theirs)
+    return ours["limit"][row.key] * b / a / theirs[row.phase]
+
+
 def evaluate(row, results, wide):
     """The figures of a row from the rounds of one shape, or why there are none."""
     ours, theirs = results["inhouse"].get(row.model, {}), results["llama_cpp"].get(row.peer, {})
@@ -93,14 +109,32 @@ def evaluate(row, results, wide):
     figures = {"rates": [r[row.key] for r in rounds], "bound": rounds[0]["bound"][row.key],
                "share": statistics.median(r["of_limit"][row.key] for r in rounds),
                "share_target": row.share[0 if wide else 1], "ratio_target": row.ratio[0 if wide else 1]}
-    peers = {r["round"]: r[row.phase] for r in theirs.get("rounds", []) if row.phase in r}
-    pairs = [(r[row.key], peers[r["round"]]) for r in rounds if r["round"] in peers]
+    peers = {r["round"]: r for r in theirs.get("rounds", []) if row.phase in r}
+    pairs = [(r, peers[r["round"]]) for r in rounds if r["round"] in peers]
     if pairs:
-        figures["peer_rates"] = [b for _, b in pairs]
-        figures["ratio"] = statistics.median(a / b for a, b in pairs)
+        figures["peer_rates"] = [b[row.phase] for _, b in pairs]
+        figures["rounds"] = len(pairs)
+        like = [pair for pair in pairs if figures["bound"] != "memory" or same_memory(row, *pair)]
+        figures["like_rounds"] = len(like)
+        pairs = like or pairs
+        figures["ratio"] = statistics.median(a[row.key] / b[row.phase] for a, b in pairs)
+        if figures["bound"] == "memory" and row.phase in pairs[0][1].get("memory_read_gb_s", {}):
+            # What an engine would have that reads the same bytes at the speed that was measured beside llama.cpp.
+            figures["most"] = statistics.median(most(row, *pair) for pair in pairs)
     else:
         figures["peer_error"] = theirs.get("error", "not measured")
     return figures
+
+
+def ratio_cell(figures):
+    cell = against(figures["ratio"], figures["ratio_target"], times)
+    if figures["ratio"] < figures["ratio_target"] and "most" in figures:
+        cell += f"; the memory allowed {times(figures['most'])}"
+    if 0 < figures["like_rounds"] < figures["rounds"]:
+        cell += f" ({figures['like_rounds']} of {figures['rounds']} rounds)"
+    elif figures["like_rounds"] == 0:
+        cell += " (no round with the same memory for both)"
+    return cell
 
 
 def table(record, results):
@@ -116,7 +150,7 @@ def table(record, results):
             lines.append(f"| {title(row, record)} | {name} | not measured: {figures['error']} | | | |")
             continue
         peer = f"{spread(figures['peer_rates'])} ({NAMES[row.peer]})" if "ratio" in figures else figures["peer_error"]
-        ratio = against(figures["ratio"], figures["ratio_target"], times) if "ratio" in figures else ""
+        ratio = ratio_cell(figures) if "ratio" in figures else ""
         share = against(figures["share"], figures["share_target"], percent) + f", {figures['bound']}"
         lines.append(f"| {title(row, record)} | {name} | {spread(figures['rates'])} | {share} | {peer} | {ratio} |")
     return "\n".join(lines)
