@@ -5,8 +5,8 @@
 
 Prints one JSON line: {"version", "backend", "prefill", "decode", "decode_batch", "decode_depth", ...} in
 tokens per second (of all sequences together). With --doctor PATH, the inhouse binary, also "memory_read_gb_s":
-what it says that the memory reads, before and after each decode phase (their mean). As in llama-bench, no sampling is timed: decode feeds random
-ids, from an empty cache except for decode_depth.
+what it says that the memory reads, before and after each decode phase (their mean). As in llama-bench, no
+sampling is timed: decode feeds random ids, from an empty cache except for decode_depth.
 """
 
 import argparse

@@ -121,6 +121,7 @@ const Linear::Segment& Linear::SegmentOf(int64_t panel) const {
 }
 
 Linear::RowBlock Linear::Segment::block(int64_t index, int64_t count, int64_t m) const {
+  if (count == 1) return {0, m, m};
   const int64_t strip_rows = kernel->strip_rows;
   const int64_t strips = CeilDiv(m, strip_rows);
   const int64_t begin = strips * index / count * strip_rows;
