@@ -55,8 +55,8 @@ struct ModelFacts {
 // How a model computes, chosen before its weights are bound.
 struct BindOptions {
   const KernelTable* kernels = nullptr;
-  // Of the activations of integer products. The logits always meet 16 bits
-  // (docs/decisions/0008).
+  // Of the activations of integer products. Those of the head always
+  // have 16 bits (docs/decisions/0008).
   ActivationBits activations = ActivationBits::k16;
   std::optional<DType> kv = {};  // of the pages; none: as the weights ask (docs/decisions/0010)
 };

@@ -13,17 +13,17 @@ namespace {
 
 int64_t CeilDiv(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
-// A chunk of the work queue: about 128 KiB of weights, so that members even out without losing the
-// stream.
-int64_t ChunkPanels(int64_t panel_bytes) {
-  constexpr int64_t kChunkBytes = 128 << 10;
-  return std::max<int64_t>(1, kChunkBytes / std::max<int64_t>(panel_bytes, 1));
-}
-
 // A prompt's rows are cut into nearly equal blocks of whole strips, and a member takes a panel for
 // one block at a time: its activations, outputs and weights stay in the second-level cache more
 // often than those of all rows, and members even out in smaller steps.
 int64_t RowBlocks(int64_t m) { return CeilDiv(m, 256); }
+
+// Items that a member takes from the queue at a time. Few rows wait for the weights: about 128 KiB
+// of them, so that members even out without losing the stream.
+int64_t ChunkItems(int64_t blocks, int64_t panel_bytes) {
+  constexpr int64_t kChunkBytes = 128 << 10;
+  return blocks > 1 ? 1 : std::max<int64_t>(1, kChunkBytes / std::max<int64_t>(panel_bytes, 1));
+}
 
 absl::Status CheckPart(const LinearPart& part, int64_t in, const KernelTable& kernels) {
   const StoredMatrix& weight = part.weight;
@@ -179,7 +179,7 @@ void MatMul(OpContext& context, const Linear& linear, const float* x, int64_t ld
             float* y, int64_t ldy) {
   const int64_t blocks = RowBlocks(m);
   linear.Begin(context, x, ldx, m, linear.panels_ * blocks);
-  const int64_t chunk = blocks > 1 ? 1 : ChunkPanels(linear.segments_.front().panel_bytes);
+  const int64_t chunk = ChunkItems(blocks, linear.segments_.front().panel_bytes);
   context.scratch.queue().Drain(context.member, chunk, [&](int64_t begin, int64_t end) {
     for (int64_t item = begin; item < end; ++item) {
       const Linear::Segment& segment = linear.SegmentOf(item / blocks);
@@ -214,7 +214,7 @@ int64_t MatMulSwiGlu(OpContext& context, const Linear& linear, const float* x, i
   linear.Begin(context, x, ldx, m, gate.panels * blocks);
   float* own_gate = y + m * n + context.member.index() * own_floats;
   const auto silu_mul = context.kernels.elementwise->silu_mul;
-  const int64_t chunk = blocks > 1 ? 1 : ChunkPanels(gate.panel_bytes);
+  const int64_t chunk = ChunkItems(blocks, gate.panel_bytes);
   context.scratch.queue().Drain(context.member, chunk, [&](int64_t begin, int64_t end) {
     for (int64_t item = begin; item < end; ++item) {
       const int64_t panel = item / blocks;
