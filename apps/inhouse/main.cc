@@ -124,7 +124,8 @@ constexpr Verb kVerbs[] = {
      SetUpQuantize},
     {"compare", "what a smaller model costs in accuracy, and brings in size and speed",
      "inhouse compare ./model ./model-fp8\n"
-     "inhouse compare ./model ./model-int4 --text tickets.txt --tokens 20000 --json",
+     "inhouse compare ./model ./model-int4 --text tickets.txt --tokens 20000 --json\n"
+     "inhouse compare ./model-int8 ./model-int8 --activation-bits-b 8",
      SetUpCompare},
     {"bench", "speed of prefill and decode, against the limits of this machine",
      "inhouse bench -m smollm2-135m-instruct\n"
