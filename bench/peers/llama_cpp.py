@@ -5,7 +5,7 @@
 
 Prints one JSON line: {"version", "backend", "prefill", "decode", "decode_batch", "decode_depth", ...} in
 tokens per second (of all sequences together). With --doctor PATH, the inhouse binary, also "memory_read_gb_s":
-what it says that the memory reads, before and after each decode phase (their mean). As in llama-bench, no
+what it says that the memory reads, [before, after] each decode phase. As in llama-bench, no
 sampling is timed: decode feeds random ids, from an empty cache except for decode_depth.
 """
 
@@ -183,7 +183,7 @@ def at_depth(peer, args):
 
 
 class ReadSpeed:
-    """What the memory reads between two phases, by `inhouse doctor`: each phase takes the mean of before and after."""
+    """What the memory reads before and after each phase, by `inhouse doctor`."""
 
     def __init__(self, doctor):
         self.doctor = doctor
@@ -199,7 +199,7 @@ class ReadSpeed:
     def end(self, phase):
         before, self.last = self.last, self.sample()
         if self.doctor:
-            self.of[phase] = (before + self.last) / 2
+            self.of[phase] = [before, self.last]
 
 
 def main():

@@ -3,8 +3,8 @@
 
 Each round runs one process of each engine for each model, in alternating order, because the memory speed
 of shared machines drifts within minutes; figures are min, median and max over the rounds, a ratio is the
-median of the rounds' ratios. What the memory reads is measured beside each phase of both, and a ratio of decode
-takes the rounds in which that was the same, if there are any. Models of a shape are made with fixed seeds when they are needed.
+median of the rounds' ratios. What the memory reads is measured beside each phase of both, and where that bounds
+a phase its ratio takes the rounds in which it was the same all the time, if there are any. Models of a shape are made with fixed seeds when they are needed.
 """
 
 import argparse

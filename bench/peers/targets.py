@@ -55,7 +55,7 @@ ROWS = [
 INTEGER = tuple(dict.fromkeys(row.model for row in ROWS if row.bits == 8))
 NAMES = {"bf16": "BF16", "int8": "INT8 g128", "q8_0": "Q8_0", "fp8": "FP8", "int4": "INT4 g128", "q4_0": "Q4_0",
          "q4_k": "Q4_K"}
-SAME_MEMORY = 1.15  # two reads of it that count as the same
+SAME_MEMORY = 1.15  # reads of it that differ by no more count as the same
 MEMORY_OVER = 300 << 20  # beside weights and KV
 LOAD_GB_S = 8
 
@@ -83,19 +83,16 @@ def times(x):
     return f"{x:.2f}×"
 
 
-def reads(row, ours, theirs):
-    """What the memory read in GB/s beside a phase of ours and of theirs, or None where that is not known."""
-    return ours.get("memory_read_gb_s", {}).get(row.key), theirs.get("memory_read_gb_s", {}).get(row.phase)
-
-
 def same_memory(row, ours, theirs):
-    a, b = reads(row, ours, theirs)
-    return a is None or b is None or max(a, b) <= SAME_MEMORY * min(a, b)
+    """Whether the memory was as fast beside our phase as before and after theirs: it may change in the middle of one."""
+    reads = [ours["memory_read_gb_s"][row.key], *theirs["memory_read_gb_s"].get(row.phase, [])]
+    return max(reads) <= SAME_MEMORY * min(reads)
 
 
 def most(row, ours, theirs):
-    a, b = reads(row, ours, theirs)
-    return ours["limit"][row.key] * b / a / theirs[row.phase]
+    """The ratio of an engine that reads our bytes at the speed that was measured beside llama.cpp."""
+    read = statistics.mean(theirs["memory_read_gb_s"][row.phase])
+    return ours["limit"][row.key] * read / ours["memory_read_gb_s"][row.key] / theirs[row.phase]
 
 
 def evaluate(row, results, wide):
@@ -118,8 +115,7 @@ def evaluate(row, results, wide):
         figures["like_rounds"] = len(like)
         pairs = like or pairs
         figures["ratio"] = statistics.median(a[row.key] / b[row.phase] for a, b in pairs)
-        if figures["bound"] == "memory" and row.phase in pairs[0][1].get("memory_read_gb_s", {}):
-            # What an engine would have that reads the same bytes at the speed that was measured beside llama.cpp.
+        if figures["bound"] == "memory":
             figures["most"] = statistics.median(most(row, *pair) for pair in pairs)
     else:
         figures["peer_error"] = theirs.get("error", "not measured")

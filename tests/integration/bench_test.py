@@ -3,12 +3,9 @@
 import json
 import os
 import subprocess
-import sys
 import unittest
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-sys.path.insert(0, os.path.join(ROOT, "bench/peers"))
-import targets  # noqa: E402
 BIN = os.environ.get("INHOUSE_BIN", os.path.join(ROOT, "build/dev/inhouse"))
 MODEL = os.path.join(ROOT, "tests/fixtures/models/llama-bf16")
 
@@ -83,35 +80,6 @@ class Bench(unittest.TestCase):
         self.assertEqual(done.returncode, 2)
         code, out = bench("--isa", "none-such")
         self.assertEqual((code, out["error"]["field"]), (1, "isa"))
-
-
-class RatiosToAPeer(unittest.TestCase):
-    """Rounds of which the memory was slow for one of the two only do not count, if there are better ones."""
-
-    ROW = targets.Row("decode", "q8_0", "q8_0", (0.9, 0.9), (1.5, 1.3))
-
-    def evaluate(self, *rounds):
-        """rounds: (our tokens/s, memory read beside us, theirs, memory read beside them); we could reach 1.1 times ours"""
-        ours = [{"round": i, "decode": a, "of_limit": {"decode": 0.9}, "limit": {"decode": 1.1 * a}, "bound": {"decode": "memory"},
-                 "memory_read_gb_s": {"decode": m}} for i, (a, m, _, _) in enumerate(rounds)]
-        theirs = [{"round": i, "decode": b, "memory_read_gb_s": {"decode": m}} for i, (_, _, b, m) in enumerate(rounds)]
-        return targets.evaluate(self.ROW, {"inhouse": {"q8_0": {"rounds": ours}}, "llama_cpp": {"q8_0": {"rounds": theirs}}}, True)
-
-    def test_rounds_with_the_same_memory_count(self):
-        figures = self.evaluate((40, 80, 20, 45), (40, 80, 25, 75), (22, 45, 25, 80))
-        self.assertAlmostEqual(figures["ratio"], 40 / 25)
-        self.assertEqual((figures["like_rounds"], figures["rounds"]), (1, 3))
-        self.assertIn("1.60× (≥ 1.50×) (1 of 3 rounds)", targets.ratio_cell(figures))
-
-    def test_all_count_if_there_is_none(self):
-        figures = self.evaluate((40, 80, 20, 45), (22, 45, 25, 80), (40, 80, 20, 45))
-        self.assertAlmostEqual(figures["ratio"], 2)
-        self.assertIn("no round with the same memory", targets.ratio_cell(figures))
-
-    def test_a_miss_says_what_the_memory_allowed(self):
-        figures = self.evaluate((24, 45, 20, 45), (24, 45, 20, 45))
-        self.assertAlmostEqual(figures["most"], 1.1 * 24 / 20)
-        self.assertIn("**missed**); the memory allowed 1.32×", targets.ratio_cell(figures))
 
 
 if __name__ == "__main__":
